@@ -1,0 +1,3 @@
+//! biotrust: the command line for technicians.
+
+fn main() {}

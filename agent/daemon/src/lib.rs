@@ -1,0 +1,1 @@
+//! biotrustd: the trust agent between biometric devices and MOSIP clients.

@@ -1,0 +1,3 @@
+//! biotrustd: the trust agent between biometric devices and MOSIP clients.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Byte pipes over serial lines and TCP, and a watcher for serial links that come and go.

@@ -1,0 +1,1 @@
+//! What MOSIP's back ends would say to a capture: IDA, registration processor, key manager trust.

@@ -1,0 +1,3 @@
+//! biosim: virtual devices, their controls, and the demo of the whole main job.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Synthetic fingerprints, irises and faces, deterministic from a seed.
