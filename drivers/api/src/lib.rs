@@ -1,1 +1,25 @@
-//! Traits of the hardware side: pipes, devices, driver factories, FTMs, and the suites that every implementation runs.
+//! The seam between the daemon and hardware: what a pipe, a device and an FTM can do, and nothing else.
+//!
+//! Everything here blocks and is called from threads of its own (one per device, one per FTM), never from the
+//! async runtime. Every call has a deadline; a call that overstays it is a fault of the implementation, and the
+//! daemon then abandons the thread and quarantines the device.
+//!
+//! Trust: an implementation speaks for hardware that may lie. What an L1 device delivers is verified by the
+//! daemon (`biotrust-trust`) before it is passed on; what an L0 device delivers is only as good as the host.
+
+mod cancel;
+pub mod conformance;
+mod device;
+mod error;
+mod ftm;
+mod pipe;
+
+pub use cancel::Cancel;
+pub use device::{
+    AuthCapture, CaptureJob, CaptureOutcome, CapturedImage, Description, Device, DeviceEvent, DigitalIdKey,
+    DriverFactory, EventSink, Frame, ImageCodec, InfoJob, L0Device, L1Device, L1Keys, Opened, SelfReport,
+    SignedBlock, StreamJob,
+};
+pub use error::{DeviceError, DeviceErrorKind};
+pub use ftm::{Ftm, FtmError, KeyHandle};
+pub use pipe::{Pipe, PipeError, PipeErrorKind};

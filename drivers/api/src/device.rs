@@ -1,0 +1,312 @@
+//! What a biometric device can do.
+//!
+//! Level is a type: an [`L0Device`] delivers images that the host signs, an [`L1Device`] delivers blocks that its own
+//! FTM has signed and, for authentication, encrypted. There is no way from one to the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use biotrust_model::{
+    BioSubType, DeviceIdentity, DeviceStatus, Env, Level, Purpose, Score, Secret, SubId, UtcMillis,
+};
+
+use crate::{Cancel, DeviceError};
+
+/// What a device says of itself when it is opened. All of it is a claim until it has been appraised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Serial number, make, model, kind, provider.
+    pub identity: DeviceIdentity,
+    /// Claimed level; decides which of [`Opened`]'s variants the driver returns.
+    pub level: Level,
+    /// Registration or authentication device.
+    pub purpose: Purpose,
+    /// Exact firmware version.
+    pub firmware: String,
+    /// Sub-ids that can be asked for, ascending.
+    pub sub_ids: Vec<SubId>,
+}
+
+/// State as the device itself sees it, with a reason where it is not `Ready`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfReport {
+    /// The state.
+    pub status: DeviceStatus,
+    /// Why, where it is not `Ready`; empty otherwise.
+    pub reason: String,
+}
+
+/// One preview frame: a complete baseline JPEG with the quality mark drawn in.
+#[derive(Clone)]
+pub struct Frame {
+    /// Counts up from 1 per device; a gap means frames were dropped on the way.
+    pub sequence: u64,
+    /// The JPEG. Biometric data: never logged, freed with the last reader.
+    pub jpeg: Arc<[u8]>,
+    /// Quality of what is in view, where something is.
+    pub score: Option<Score>,
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame(#{}, {} bytes, score {:?})", self.sequence, self.jpeg.len(), self.score)
+    }
+}
+
+/// What a device does unasked.
+#[derive(Debug)]
+pub enum DeviceEvent {
+    /// A new preview frame (only while a stream is on).
+    Frame(Frame),
+    /// Its own state changed.
+    Status(SelfReport),
+    /// Its keys or certificates changed: read them and appraise again.
+    KeysChanged,
+    /// The line is closed or broken; nothing follows.
+    Gone(DeviceError),
+}
+
+/// Where a driver puts events. Called from the driver's reading thread: must return at once and never block.
+pub type EventSink = Box<dyn Fn(DeviceEvent) + Send + Sync>;
+
+/// Live preview wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamJob {
+    /// Part of the scanner to show.
+    pub sub_id: SubId,
+    /// Frames a second, 3..=30; the device may deliver fewer.
+    pub fps: u8,
+}
+
+/// Which key signs the digital ID of an L1 registration capture (authentication is always the chip key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DigitalIdKey {
+    /// The chip key, as the specification says.
+    #[default]
+    Chip,
+    /// The device key: for deployments whose clients trust digital IDs in domain DEVICE only.
+    Device,
+}
+
+/// Members of an authentication request that go into the signed and encrypted blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthCapture {
+    /// Echoed byte for byte.
+    pub domain_uri: String,
+}
+
+/// A capture to make. The host has validated the request and resolved it to `parts`.
+#[derive(Debug, Clone)]
+pub struct CaptureJob {
+    /// What to capture, in the order of the answer; empty for a face.
+    pub parts: Vec<BioSubType>,
+    /// Missing fingers and eyes: never captured; for a face they make it an exception photo.
+    pub exceptions: Vec<BioSubType>,
+    /// Part of the scanner.
+    pub sub_id: SubId,
+    /// Stop as soon as the average of all parts reaches this.
+    pub requested_score: Score,
+    /// Its text as it must be echoed.
+    pub requested_score_text: String,
+    /// Answer within this time: with the best frames so far, or with `Nothing`.
+    pub finish_within: Duration,
+    /// Registration or authentication; decides codec and, at L1, encryption.
+    pub purpose: Purpose,
+    /// Present exactly when `purpose` is `Auth`.
+    pub auth: Option<AuthCapture>,
+    /// Echoed byte for byte.
+    pub transaction_id: String,
+    /// Echoed.
+    pub env: Env,
+    /// Echoed.
+    pub spec_version: String,
+    /// Version of the device service, for the blocks.
+    pub service_version: String,
+    /// Start of the hash chain (32 raw bytes).
+    pub previous_hash: [u8; 32],
+    /// L1 registration: list the chip certificate as second `x5c` entry of each block.
+    pub append_chip_certificate: bool,
+    /// L1 registration: who signs the digital ID.
+    pub digital_id_key: DigitalIdKey,
+}
+
+/// Codec of a captured image, always in a JP2 file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageCodec {
+    /// Reversible 5/3 (registration).
+    Jpeg2000Lossless,
+    /// Irreversible 9/7, 15:1 at most (authentication).
+    Jpeg2000Lossy,
+}
+
+/// One captured image of an L0 device. The host builds the ISO record around it.
+#[derive(Debug)]
+pub struct CapturedImage {
+    /// Which part; `None` for a face.
+    pub part: Option<BioSubType>,
+    /// JP2 file.
+    pub image: Secret,
+    /// Codec.
+    pub codec: ImageCodec,
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
+    /// Pixels per inch; 0 where it has no meaning (iris, face).
+    pub dpi: u16,
+    /// Quality by the device's own measure.
+    pub score: Score,
+    /// When, by the host's clock.
+    pub captured_at: UtcMillis,
+    /// Iris: centre x, centre y, diameter in pixels, where known.
+    pub iris_geometry: Option<[u16; 3]>,
+}
+
+/// One signed block of an L1 device, ready to be verified and passed on.
+#[derive(Debug)]
+pub struct SignedBlock {
+    /// Compact JWS of the data object, by the device key. Registration: holds a clear biometric.
+    pub data: Secret,
+    /// Hash of the chain after this block, 64 upper-case hex characters.
+    pub hash: String,
+    /// Authentication only: wrapped session key, base64url.
+    pub session_key: Option<String>,
+    /// Authentication only: SHA-256 of the encryption certificate, 64 upper-case hex characters.
+    pub thumbprint: Option<String>,
+}
+
+/// How a capture ended.
+#[derive(Debug)]
+pub enum CaptureOutcome<T> {
+    /// All parts, in the order asked for; `reached` tells whether the requested score was.
+    Done {
+        /// One per part (one for a face).
+        parts: Vec<T>,
+        /// Whether the average reached the requested score.
+        reached: bool,
+    },
+    /// Nothing (or not everything) was presented in time.
+    Nothing,
+}
+
+/// Certificates of an L1 device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct L1Keys {
+    /// Device certificate first, then what leads to its anchor; DER. Empty while the device is not registered.
+    pub device_chain: Vec<Vec<u8>>,
+    /// Chip certificate first, then what leads to its anchor; DER.
+    pub chip_chain: Vec<Vec<u8>>,
+}
+
+/// What the host wants in the signed device info.
+#[derive(Debug, Clone)]
+pub struct InfoJob {
+    /// `deviceId`.
+    pub device_id: String,
+    /// State to report.
+    pub status: DeviceStatus,
+    /// Environment.
+    pub env: Env,
+    /// Base URL of the service, with a slash at the end.
+    pub callback_id: String,
+    /// Version of the device service.
+    pub service_version: String,
+    /// Who signs the digital ID in it.
+    pub digital_id_key: DigitalIdKey,
+}
+
+/// What any device can do. One thread calls it; events come from a thread of the driver's own.
+pub trait Device: Send {
+    /// What it said of itself when it was opened.
+    fn description(&self) -> &Description;
+
+    /// Its state now; also serves as the health check.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`, `Protocol`.
+    fn status(&self, timeout: Duration) -> Result<SelfReport, DeviceError>;
+
+    /// Starts (or changes) the live preview; frames come as [`DeviceEvent::Frame`].
+    ///
+    /// # Errors
+    /// `NotReady`, `Unsupported`, `Gone`.
+    fn start_stream(&self, job: StreamJob, timeout: Duration) -> Result<(), DeviceError>;
+
+    /// Ends the live preview.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    fn stop_stream(&self, timeout: Duration) -> Result<(), DeviceError>;
+}
+
+/// A device whose keys live on the host.
+pub trait L0Device: Device {
+    /// Captures images. Returns within `job.finish_within` plus the time of the transfer, at once when cancelled.
+    ///
+    /// # Errors
+    /// `Cancelled`, `Busy`, `NotReady`, `Gone`, `Protocol` …
+    fn capture(
+        &self,
+        job: &CaptureJob,
+        cancel: &Cancel,
+    ) -> Result<CaptureOutcome<CapturedImage>, DeviceError>;
+}
+
+/// A device with an FTM of its own. Its methods may be called from several threads at once: signing device info
+/// must not wait for a capture.
+pub trait L1Device: Device + Sync {
+    /// Captures blocks, signed and (for authentication) encrypted inside the device.
+    ///
+    /// # Errors
+    /// As [`L0Device::capture`], and `NoEncryptionKey`.
+    fn capture(&self, job: &CaptureJob, cancel: &Cancel) -> Result<CaptureOutcome<SignedBlock>, DeviceError>;
+
+    /// The certificates it holds now.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`, `Protocol`.
+    fn keys(&self, timeout: Duration) -> Result<L1Keys, DeviceError>;
+
+    /// Device info signed by the device key, with a digital ID of this moment inside: a compact JWS.
+    ///
+    /// # Errors
+    /// `NotRegistered` when it has no certificate.
+    fn signed_info(&self, job: &InfoJob, timeout: Duration) -> Result<String, DeviceError>;
+
+    /// Gives it the certificate to encrypt for in `domain_uri` ("" is the default), leaf first, DER. The device
+    /// accepts it only under the adopter's anchor that it was made with: a host cannot redirect biometrics.
+    ///
+    /// # Errors
+    /// `Unsupported` when the device refuses the certificate.
+    fn install_encryption_certificate(
+        &self,
+        domain_uri: &str,
+        chain: &[Vec<u8>],
+        timeout: Duration,
+    ) -> Result<(), DeviceError>;
+}
+
+/// A device that has been opened, by level.
+pub enum Opened {
+    /// Keys on the host.
+    L0(Box<dyn L0Device>),
+    /// Keys in the device.
+    L1(Arc<dyn L1Device>),
+}
+
+/// Opens devices of one kind.
+pub trait DriverFactory: Send + Sync {
+    /// Name for status and log.
+    fn name(&self) -> &'static str;
+
+    /// Opens whatever is at the other end of `pipe`.
+    ///
+    /// # Errors
+    /// `Protocol` when it does not speak this driver's language, `TimedOut` when it says nothing.
+    fn open(
+        &self,
+        pipe: Box<dyn crate::Pipe>,
+        events: EventSink,
+        timeout: Duration,
+    ) -> Result<Opened, DeviceError>;
+}

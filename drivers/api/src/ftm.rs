@@ -1,0 +1,78 @@
+//! A foundational trust module: where private keys live and never leave.
+
+/// Why an FTM could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum FtmError {
+    /// No key under this name; the device has not been enrolled, or its key was destroyed.
+    #[error("no key {0}")]
+    NoKey(String),
+    /// The key is there but unusable: wrong owner or mode, unreadable, not an RSA-2048 key.
+    #[error("key {name} is unusable: {why}")]
+    Unusable {
+        /// Name of the key.
+        name: String,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
+    /// The module failed.
+    #[error("{doing}: {why}")]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// A device key that is loaded and can sign. Dropping it unloads it.
+pub trait KeyHandle: Send {
+    /// RS256: RSASSA-PKCS1-v1_5 over SHA-256 of `message`, as long as the modulus (256 bytes for RSA-2048).
+    ///
+    /// # Errors
+    /// When the module fails.
+    fn sign_rs256(&mut self, message: &[u8]) -> Result<Vec<u8>, FtmError>;
+
+    /// SubjectPublicKeyInfo, DER.
+    fn public_key_der(&self) -> &[u8];
+}
+
+/// An FTM that holds device keys by name. Keys are RSA-2048, made inside, not exportable through this trait.
+///
+/// Blocking; one thread per FTM calls it.
+pub trait Ftm: Send {
+    /// Makes a new key in the `next` slot of `name`, replacing an unfinished one, and returns a PKCS#10 request (DER)
+    /// for it with common name `common_name` and organisation `organisation`. The current key stays in use.
+    ///
+    /// # Errors
+    /// When the module fails or its store cannot be written.
+    fn begin_rotation(
+        &mut self,
+        name: &str,
+        common_name: &str,
+        organisation: &str,
+    ) -> Result<Vec<u8>, FtmError>;
+
+    /// Makes the `next` key of `name` the current one and forgets the old one, durably.
+    ///
+    /// # Errors
+    /// `NoKey` when no rotation was begun.
+    fn finish_rotation(&mut self, name: &str) -> Result<(), FtmError>;
+
+    /// Loads the current key of `name`.
+    ///
+    /// # Errors
+    /// `NoKey` when there is none.
+    fn load(&mut self, name: &str) -> Result<Box<dyn KeyHandle>, FtmError>;
+
+    /// SubjectPublicKeyInfo (DER) of the `next` key of `name`, where a rotation was begun.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn next_public_key(&mut self, name: &str) -> Result<Option<Vec<u8>>, FtmError>;
+
+    /// Destroys all keys of `name`, so that a restart cannot bring them back.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn destroy(&mut self, name: &str) -> Result<(), FtmError>;
+}
