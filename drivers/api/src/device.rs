@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use biotrust_model::{
-    BioSubType, DeviceIdentity, DeviceStatus, Env, Level, Purpose, Score, Secret, SubId, UtcMillis,
+    BioSubType, DeviceIdentity, DeviceStatus, Env, Level, Purpose, Score, Secret, SubId, time::UtcMillis,
 };
 
 use crate::{Cancel, DeviceError};
