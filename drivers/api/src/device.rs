@@ -215,8 +215,9 @@ pub struct InfoJob {
     pub digital_id_key: DigitalIdKey,
 }
 
-/// What any device can do. One thread calls it; events come from a thread of the driver's own.
-pub trait Device: Send {
+/// What any device can do. Called from several threads at once: a preview is started, or device info signed, while
+/// a capture runs. Events come from a thread of the driver's own.
+pub trait Device: Send + Sync {
     /// What it said of itself when it was opened.
     fn description(&self) -> &Description;
 
@@ -252,9 +253,8 @@ pub trait L0Device: Device {
     ) -> Result<CaptureOutcome<CapturedImage>, DeviceError>;
 }
 
-/// A device with an FTM of its own. Its methods may be called from several threads at once: signing device info
-/// must not wait for a capture.
-pub trait L1Device: Device + Sync {
+/// A device with an FTM of its own. Signing device info must not wait for a capture.
+pub trait L1Device: Device {
     /// Captures blocks, signed and (for authentication) encrypted inside the device.
     ///
     /// # Errors
@@ -286,12 +286,24 @@ pub trait L1Device: Device + Sync {
     ) -> Result<(), DeviceError>;
 }
 
-/// A device that has been opened, by level.
+/// A device that has been opened, by level. Dropping the last handle closes it and joins the driver's threads.
+#[derive(Clone)]
 pub enum Opened {
     /// Keys on the host.
-    L0(Box<dyn L0Device>),
+    L0(Arc<dyn L0Device>),
     /// Keys in the device.
     L1(Arc<dyn L1Device>),
+}
+
+impl Opened {
+    /// What both levels can do.
+    #[must_use]
+    pub fn device(&self) -> &dyn Device {
+        match self {
+            Self::L0(device) => device.as_ref(),
+            Self::L1(device) => device.as_ref(),
+        }
+    }
 }
 
 /// Opens devices of one kind.
