@@ -69,6 +69,13 @@ impl DeviceId {
         ok.then(|| Self(text.to_owned()))
     }
 
+    /// "BT" and ten hex digits of `digest` (zeros where it is shorter than five bytes).
+    #[must_use]
+    pub fn from_digest(digest: &[u8]) -> Self {
+        let digits = digest.iter().chain(std::iter::repeat(&0)).take(5).map(|byte| format!("{byte:02X}"));
+        Self(std::iter::once("BT".to_owned()).chain(digits).collect())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -89,6 +96,10 @@ mod tests {
     #[test]
     fn device_ids_have_one_shape() {
         assert!(DeviceId::new("BT0123456789").is_some());
+        for digest in [&[0xAB; 32][..], &[1], &[]] {
+            let id = DeviceId::from_digest(digest);
+            assert_eq!(DeviceId::new(id.as_str()), Some(id));
+        }
         for bad in ["", "1", "BT012345678", "BT01234567890", "BT012345678\"", "BT012345678\u{e9}"] {
             assert!(DeviceId::new(bad).is_none(), "{bad:?}");
         }
