@@ -1,1 +1,37 @@
-//! Trust stores per domain, path building, certificate profiles, and a declarative test PKI.
+//! Trust stores per domain, path building, certificate requests, and a declarative test PKI.
+//!
+//! - [`Certificate`] and [`Csr`] are owned views of X.509 certificates and PKCS#10 requests.
+//! - [`TrustStore`] holds the CA certificates of one [`Domain`] and builds paths as the back ends of MOSIP do. The
+//!   domain is part of its type: a chip certificate cannot be judged by the anchors of device providers by mistake.
+//! - [`TestPki`] mints every certificate that a simulated deployment needs, from `test-pki.toml`.
+//!
+//! Nothing here touches the network; files are read in one module (`files`). Time is an argument.
+
+mod bundle;
+mod certificate;
+mod csr;
+mod domain;
+mod files;
+mod name;
+mod path;
+pub mod pem;
+mod store;
+mod test_pki;
+
+#[cfg(test)]
+mod forge;
+
+pub use bundle::BundleProblem;
+pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_BYTES, MIN_RSA_BITS, SignatureFault};
+pub use csr::{Csr, CsrError, same_key};
+pub use domain::{Device, Domain, Ftm, TrustDomain};
+pub use name::{Name, NameMismatch};
+pub use path::{PathError, PathErrorKind, VerifiedPath};
+pub use store::{DeviceStore, Entry, FtmStore, Role, StoreError, TrustStore};
+pub use test_pki::{Authority, MAX_CHIP_LIFETIME, Order, TestPki, TestPkiError, Validity};
+
+/// SHA-256 of some DER as 64 upper-case hexadecimal characters: how certificates and keys are told apart everywhere.
+#[must_use]
+pub fn sha256_hex(der: &[u8]) -> String {
+    hex::encode_upper(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der))
+}

@@ -1,0 +1,185 @@
+//! Tests only: certificates of any shape, right or wrong, built byte by byte. Real certificates come from `test_pki`.
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use biotrust_model::time::UtcMillis;
+
+use crate::Certificate;
+
+pub(crate) const CN: &[u64] = &[2, 5, 4, 3];
+pub(crate) const O: &[u64] = &[2, 5, 4, 10];
+pub(crate) const OU: &[u64] = &[2, 5, 4, 11];
+pub(crate) const EMAIL: &[u64] = &[1, 2, 840, 113_549, 1, 9, 1];
+pub(crate) const UTF8: u8 = 0x0C;
+pub(crate) const PRINTABLE: u8 = 0x13;
+pub(crate) const IA5: u8 = 0x16;
+
+const SHA256_RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 11];
+pub(crate) const SHA1_RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 5];
+
+/// The moment of all tests: 2030-01-01T00:00:00Z.
+pub(crate) const NOW: UtcMillis = UtcMillis(1_893_456_000_000);
+pub(crate) const DAY: i64 = 86_400_000;
+
+/// One of four RSA-2048 keys that all tests of the process share (making one takes a tenth of a second).
+pub(crate) fn key(index: usize) -> &'static RsaKeyPair {
+    static KEYS: LazyLock<Vec<RsaKeyPair>> =
+        LazyLock::new(|| (0..4).map(|_| RsaKeyPair::generate(KeySize::Rsa2048).unwrap()).collect());
+    &KEYS[index]
+}
+
+pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let length = match u32::try_from(body.len()).unwrap() {
+        short @ 0..=0x7F => vec![short as u8],
+        long @ 0x80..=0xFF => vec![0x81, long as u8],
+        longer => vec![0x82, (longer >> 8) as u8, longer as u8],
+    };
+    [vec![tag], length, body].concat()
+}
+
+pub(crate) fn seq(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0x30, parts)
+}
+
+pub(crate) fn oid(arcs: &[u64]) -> Vec<u8> {
+    let mut body = vec![(arcs[0] * 40 + arcs[1]) as u8];
+    for arc in &arcs[2..] {
+        let mut groups = vec![(arc & 0x7F) as u8];
+        let mut rest = arc >> 7;
+        while rest > 0 {
+            groups.push((rest & 0x7F) as u8 | 0x80);
+            rest >>= 7;
+        }
+        body.extend(groups.iter().rev());
+    }
+    tlv(0x06, &[&body])
+}
+
+pub(crate) fn name(attributes: &[(&[u64], u8, &str)]) -> Vec<u8> {
+    let rdns: Vec<Vec<u8>> = attributes
+        .iter()
+        .map(|(kind, tag, text)| tlv(0x31, &[&seq(&[&oid(kind), &tlv(*tag, &[text.as_bytes()])])]))
+        .collect();
+    seq(&rdns.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// `O=Acme, CN=<cn>`.
+pub(crate) fn plain_name(cn: &str) -> Vec<u8> {
+    name(&[(O, UTF8, "Acme"), (CN, UTF8, cn)])
+}
+
+fn algorithm(arcs: &[u64]) -> Vec<u8> {
+    seq(&[&oid(arcs), &[0x05, 0x00]])
+}
+
+fn time(at: UtcMillis) -> Vec<u8> {
+    let text: String = at.to_wire().chars().filter(|c| c.is_ascii_digit() || *c == 'Z').collect();
+    tlv(0x18, &[text.as_bytes()])
+}
+
+pub(crate) fn extension(arcs: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
+    let flag: &[u8] = if critical { &[0x01, 0x01, 0xFF] } else { &[] };
+    seq(&[&oid(arcs), flag, &tlv(0x04, &[value])])
+}
+
+pub(crate) fn basic_constraints(ca: bool, path_len: Option<u8>) -> Vec<u8> {
+    let flag: &[u8] = if ca { &[0x01, 0x01, 0xFF] } else { &[] };
+    let limit = path_len.map(|n| vec![0x02, 0x01, n]).unwrap_or_default();
+    extension(&[2, 5, 29, 19], true, &seq(&[flag, &limit]))
+}
+
+/// Key usage with one byte of flags: 0x80 digitalSignature, 0x04 keyCertSign.
+pub(crate) fn key_usage(flags: u8) -> Vec<u8> {
+    extension(&[2, 5, 29, 15], true, &tlv(0x03, &[&[0x00, flags]]))
+}
+
+pub(crate) fn spki(key: &RsaKeyPair) -> Vec<u8> {
+    AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap().as_ref().to_vec()
+}
+
+/// SubjectPublicKeyInfo of an RSA key with a modulus of `bytes` bytes; nobody knows its private half.
+pub(crate) fn short_spki(bytes: usize) -> Vec<u8> {
+    let modulus = [vec![0x00], vec![0xC5; bytes]].concat();
+    let rsa = seq(&[&tlv(0x02, &[&modulus]), &[0x02, 0x03, 0x01, 0x00, 0x01]]);
+    seq(&[&algorithm(&[1, 2, 840, 113_549, 1, 1, 1]), &tlv(0x03, &[&[0x00], &rsa])])
+}
+
+/// A certificate in the making.
+#[derive(Clone)]
+pub(crate) struct Forge {
+    pub(crate) subject: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) from: UtcMillis,
+    pub(crate) to: UtcMillis,
+    pub(crate) spki: Vec<u8>,
+    pub(crate) extensions: Vec<Vec<u8>>,
+    pub(crate) outer_algorithm: &'static [u64],
+    pub(crate) inner_algorithm: &'static [u64],
+}
+
+impl Forge {
+    fn new(cn: &str, extensions: Vec<Vec<u8>>) -> Self {
+        Self {
+            subject: plain_name(cn),
+            issuer: plain_name(cn),
+            serial: vec![0x01],
+            from: UtcMillis(NOW.0 - 10 * DAY),
+            to: UtcMillis(NOW.0 + 10 * DAY),
+            spki: spki(key(0)),
+            extensions,
+            outer_algorithm: SHA256_RSA,
+            inner_algorithm: SHA256_RSA,
+        }
+    }
+
+    /// A self-issued CA certificate for key 0; change what should be different.
+    pub(crate) fn ca(cn: &str) -> Self {
+        Self::new(cn, vec![basic_constraints(true, None), key_usage(0x04)])
+    }
+
+    /// A leaf for key 0 that names itself as its issuer; change what should be different.
+    pub(crate) fn leaf(cn: &str) -> Self {
+        Self::new(cn, vec![basic_constraints(false, None), key_usage(0x80)])
+    }
+
+    pub(crate) fn key(mut self, key: &RsaKeyPair) -> Self {
+        self.spki = spki(key);
+        self
+    }
+
+    pub(crate) fn issuer(mut self, issuer: &Certificate) -> Self {
+        self.issuer = issuer.subject().raw().to_vec();
+        self
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    pub(crate) fn der(&self, signer: &RsaKeyPair) -> Vec<u8> {
+        let extensions = seq(&self.extensions.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let body = seq(&[
+            &tlv(0xA0, &[&[0x02, 0x01, 0x02]]),
+            &tlv(0x02, &[&self.serial]),
+            &algorithm(self.inner_algorithm),
+            &self.issuer,
+            &seq(&[&time(self.from), &time(self.to)]),
+            &self.subject,
+            &self.spki,
+            &tlv(0xA3, &[&extensions]),
+        ]);
+        let mut signature = vec![0; signer.public_modulus_len()];
+        signer.sign(&RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), &body, &mut signature).unwrap();
+        seq(&[&body, &algorithm(self.outer_algorithm), &tlv(0x03, &[&[0x00], &signature])])
+    }
+
+    pub(crate) fn sign(&self, signer: &RsaKeyPair) -> Certificate {
+        Certificate::parse(&self.der(signer)).unwrap()
+    }
+}
