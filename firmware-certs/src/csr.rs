@@ -77,3 +77,56 @@ impl Csr {
 pub fn same_key(csr: &Csr, certificate: &Certificate) -> bool {
     csr.spki == certificate.spki_der()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forge::{self, key, seq, tlv};
+    use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+
+    fn request(spki: &[u8], signer: &RsaKeyPair) -> Vec<u8> {
+        let info = seq(&[&[0x02, 0x01, 0x00], &forge::plain_name("SN0123456789"), spki, &tlv(0xA0, &[])]);
+        let mut signature = vec![0; signer.public_modulus_len()];
+        signer.sign(&RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), &info, &mut signature).unwrap();
+        let algorithm = seq(&[&forge::oid(&[1, 2, 840, 113_549, 1, 1, 11]), &[0x05, 0x00]]);
+        seq(&[&info, &algorithm, &tlv(0x03, &[&[0x00], &signature])])
+    }
+
+    #[test]
+    fn a_good_request_tells_who_and_which_key() {
+        let csr = Csr::verify(&request(&forge::spki(key(0)), key(0))).unwrap();
+        assert_eq!(csr.subject().common_name(), Some("SN0123456789"));
+        assert_eq!(csr.subject().organisation(), Some("Acme"));
+        assert_eq!(csr.rsa_bits(), 2048);
+        assert!(same_key(&csr, &forge::Forge::leaf("x").key(key(0)).sign(key(1))));
+        assert!(!same_key(&csr, &forge::Forge::leaf("x").key(key(1)).sign(key(1))));
+    }
+
+    #[test]
+    fn whoever_does_not_hold_the_key_gets_nothing() {
+        assert_eq!(Csr::verify(&request(&forge::spki(key(0)), key(1))), Err(CsrError::BadSignature));
+    }
+
+    #[test]
+    fn only_strong_rsa_keys() {
+        let error = Csr::verify(&request(&forge::short_spki(128), key(0))).unwrap_err();
+        assert_eq!(error, CsrError::Key("an RSA key of 1024 bits".to_owned()));
+        let curve = seq(&[
+            &seq(&[&forge::oid(&[1, 2, 840, 10045, 2, 1]), &forge::oid(&[1, 2, 840, 10045, 3, 1, 7])]),
+            &tlv(0x03, &[&[0x00, 0x04], &[0x11; 64]]),
+        ]);
+        let error = Csr::verify(&request(&curve, key(0))).unwrap_err();
+        assert_eq!(error, CsrError::Key("a key that is not RSA".to_owned()));
+    }
+
+    #[test]
+    fn exactly_one_request() {
+        let good = request(&forge::spki(key(0)), key(0));
+        for end in 0..good.len() {
+            assert!(Csr::verify(&good[..end]).is_err());
+        }
+        let error = Csr::verify(&[good.as_slice(), b"x"].concat()).unwrap_err();
+        assert!(matches!(error, CsrError::NotARequest(_)), "{error}");
+        assert!(matches!(Csr::verify(&vec![0x30; 70_000]), Err(CsrError::NotARequest(_))));
+    }
+}

@@ -388,7 +388,6 @@ fn no_prefix_and_no_flipped_byte_of_a_certificate_panics_or_passes() {
         assert!(store.verify(&bad, NOW).is_err(), "byte {at} is not protected");
     }
 }
-}
 
 /// The cost of one look-up must not grow with the store: a name leads straight to its certificates.
 #[test]

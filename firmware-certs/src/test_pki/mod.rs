@@ -148,3 +148,6 @@ impl std::fmt::Debug for TestPki {
         f.debug_set().entries(names).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
