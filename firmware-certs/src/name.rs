@@ -51,10 +51,10 @@ enum Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameMismatch {
     /// Same attributes, other order.
-    #[error("has the same attributes in another order")]
+    #[error("has the same attributes in another order as")]
     Reordered,
-    /// One has attributes that the other lacks.
-    #[error("has other attributes beside the same common name")]
+    /// Same common name; other attributes, or attributes of another string type.
+    #[error("resembles")]
     OtherAttributes,
 }
 

@@ -3,8 +3,11 @@
 //! A path leads from a leaf over helpers of the store to an anchor of the store. Every certificate on it, the anchor
 //! included, must be valid now, have a strong key and no critical extension that we cannot obey; every issuer must be a
 //! CA that may sign certificates and allows the length of the path. Revocation, extended key usage, policies and
-//! authority key identifiers play no part, as they play none in the back ends. Stricter than the JDK in two points,
-//! because other parts of the back ends are: RSA keys under 2048 bits, and a certificate never vouches for itself.
+//! authority key identifiers play no part, as they play none in the back ends.
+//!
+//! Compared case by case with JDK 17. We are stricter where no well-made deployment notices: RSA keys under 2048 bits
+//! (the back ends' JWS library refuses those), anchors (the JDK takes one as it is, unless expired; we hold it to the
+//! rules of every CA), a self-signed leaf that is itself an anchor, and name constraints.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,8 +20,8 @@ use crate::{
     TrustDomain, TrustStore,
 };
 
-/// Most certificates on a path, leaf and anchor included.
-const MAX_PATH: usize = 8;
+/// Most CA certificates between leaf and anchor; the JDK's default.
+const MAX_INTERMEDIATES: usize = 5;
 
 /// Most signatures that are checked for one leaf: a store full of same-named CAs must not become a way to burn time.
 const MAX_SIGNATURES: usize = 64;
@@ -49,6 +52,9 @@ pub enum PathErrorKind {
         /// A subject in the store that was probably meant.
         near: Option<(String, NameMismatch)>,
     },
+    /// Signed with its own key: nobody else vouches for it.
+    #[error("is signed with its own key; it needs an issuer in the trust store")]
+    SelfSigned,
     /// The store has no anchor at all, so nothing can be trusted.
     #[error("cannot be trusted: the trust store holds no self-signed root certificate")]
     NoAnchor,
@@ -81,7 +87,7 @@ impl std::fmt::Display for NearMiss<'_> {
         match self.0 {
             Some((subject, mismatch)) => write!(
                 f,
-                "; it {mismatch} as \"{subject}\", which is: issue it again with the issuer copied from there byte for byte"
+                "; it {mismatch} \"{subject}\", which is: issue it again with the issuer copied from there byte for byte"
             ),
             None => Ok(()),
         }
@@ -213,6 +219,9 @@ impl<D: TrustDomain> Search<'_, D> {
         if !self.store.has_anchor() {
             return failed::<D>(child, PathErrorKind::NoAnchor);
         }
+        if child.is_self_signed() {
+            return failed::<D>(child, PathErrorKind::SelfSigned);
+        }
         let near = self
             .store
             .subjects()
@@ -268,8 +277,8 @@ fn may_issue<D: TrustDomain>(issuer: &Certificate, below: &[Arc<Certificate>]) -
     if found > allowed {
         return fail(PathErrorKind::PathTooLong { allowed, found });
     }
-    if below.len() + 2 > MAX_PATH {
-        return fail(PathErrorKind::PathTooLong { allowed: MAX_PATH - 2, found: below.len() });
+    if below.len() > MAX_INTERMEDIATES {
+        return fail(PathErrorKind::PathTooLong { allowed: MAX_INTERMEDIATES, found: below.len() });
     }
     Ok(())
 }
