@@ -1,3 +1,71 @@
-//! biotrust: the command line for technicians.
+//! `biotrust`: what a technician asks of a host.
+//!
+//! It asks the daemon over its control socket and looks at the host itself; it never talks to devices, and it prints
+//! nothing that is not in the daemon's own status. Every question has a deadline.
 
-fn main() {}
+mod control;
+mod doctor;
+mod report;
+mod status;
+mod text;
+mod within;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tells how the biometric devices of this host are, and what to do about the ones that are not well.
+#[derive(Parser)]
+#[command(name = "biotrust", version, max_term_width = 100)]
+struct Cli {
+    /// Control socket of the daemon
+    #[arg(long, global = true, value_name = "PATH", env = "BIOTRUST_CONTROL", default_value = control::DEFAULT_SOCKET)]
+    control: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Status(status::Args),
+    Doctor(doctor::Args),
+}
+
+/// What a command has to say, and how it ends.
+struct Outcome {
+    /// For standard output.
+    output: String,
+    /// For standard error.
+    complaint: String,
+    exit_status: u8,
+}
+
+impl Outcome {
+    fn new(output: String, exit_status: u8) -> Self {
+        Self { output, complaint: String::new(), exit_status }
+    }
+}
+
+/// The command line makes no sense (EX_USAGE of sysexits.h); 1 and 2 have meanings of their own.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match &cli.command {
+        Command::Status(args) => status::run(args, &cli.control),
+        Command::Doctor(args) => doctor::run(args, &cli.control, &biotrust_model::time::SystemClock),
+    };
+    // A reader that went away (`biotrust status | head`) changes nothing about the answer.
+    let _ = std::io::stdout().write_all(outcome.output.as_bytes());
+    let _ = std::io::stderr().write_all(outcome.complaint.as_bytes());
+    ExitCode::from(outcome.exit_status)
+}
