@@ -1,0 +1,82 @@
+//! biosim's own control socket: what can be asked, and the server.
+
+pub(crate) mod server;
+
+use biotrust_model::BioSubType;
+use serde::{Deserialize, Serialize};
+
+use crate::args::State;
+
+/// A request on the control socket, one JSON object a line: `{"op":"quality","value":30}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// The devices.
+    List,
+    /// Put the subject in front of the devices or take it away.
+    Subject {
+        /// Whether it is there.
+        present: bool,
+    },
+    /// Quality that images settle at.
+    Quality {
+        /// 0 to 100.
+        value: u8,
+    },
+    /// Fingers and eyes that the subject does not have.
+    Missing {
+        /// Replaces what was missing before.
+        parts: Vec<BioSubType>,
+    },
+    /// State that a device reports of itself.
+    Device {
+        /// `deviceId` or serial number.
+        id: String,
+        /// The state.
+        state: State,
+    },
+    /// Pull the plug.
+    Unplug {
+        /// `deviceId` or serial number.
+        id: String,
+    },
+    /// Plug in again.
+    Replug {
+        /// `deviceId` or serial number.
+        id: String,
+    },
+    /// New key, new certificate.
+    RotateKey {
+        /// `deviceId` or serial number.
+        id: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_the_documented_form() {
+        for (line, request) in [
+            (r#"{"op":"list"}"#, Request::List),
+            (r#"{"op":"quality","value":30}"#, Request::Quality { value: 30 }),
+            (r#"{"op":"subject","present":false}"#, Request::Subject { present: false }),
+            (
+                r#"{"op":"missing","parts":["Left RingFinger"]}"#,
+                Request::Missing { parts: vec![BioSubType::LeftRingFinger] },
+            ),
+            (
+                r#"{"op":"device","id":"X","state":"not-ready"}"#,
+                Request::Device { id: "X".into(), state: State::NotReady },
+            ),
+            (r#"{"op":"rotate-key","id":"X"}"#, Request::RotateKey { id: "X".into() }),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        }
+        for bad in [r#"{"op":"qualty"}"#, r#"{"op":"quality"}"#, r#"{"op":"quality","value":1,"x":2}"#] {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The demo.
+mod daemon;
+mod http;
+mod preview;
