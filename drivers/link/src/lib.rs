@@ -1,1 +1,20 @@
-//! The biotrust link: MCTP serial framing, messages, both roles as pure state machines, and the driver on top.
+//! The biotrust link: how the host and a device talk over a serial line (docs/developers/link-protocol.md).
+//!
+//! - `mctp`: bytes to messages and back; - [`message`]: what the messages say; - [`host`] and [`device`]: both ends as
+//!   state machines without I/O; - [`driver`]: the driver that the daemon opens devices with.
+//!
+//! Trust: the host takes nothing that a device says for true; it only makes sure that it is well-formed and of the
+//! level that the device claimed. Appraisal is the daemon's. Only [`driver`] blocks.
+
+pub mod device;
+//pub mod driver;
+mod error;
+pub mod host;
+mod mctp;
+pub mod message;
+
+pub use device::{DeviceRole, Incoming, Ticket};
+//pub use driver::LinkFactory;
+pub use error::LinkError;
+pub use host::{HostRole, Received, Refusal};
+pub use mctp::{DEVICE_EID, HOST_EID, MAX_MESSAGE};

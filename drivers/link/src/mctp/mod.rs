@@ -1,0 +1,49 @@
+//! MCTP over a serial line: bytes to messages and back.
+//!
+//! Pure: no I/O, no time. What comes from the line is not trusted; memory and patience are bounded.
+
+mod packet;
+mod serial;
+
+pub(crate) use packet::{Assembled, Route, Tag, encode};
+
+use crate::LinkError;
+
+/// Endpoint id of the host.
+pub const HOST_EID: u8 = 8;
+/// Endpoint id of the device.
+pub const DEVICE_EID: u8 = 9;
+/// Longest message in bytes, header included: four lossless slap images with a margin.
+pub const MAX_MESSAGE: usize = 8 * 1024 * 1024;
+/// Messages that may be unfinished at once.
+const MAX_UNFINISHED: usize = 4;
+/// Bytes without one good frame after which the other end is taken for something that does not speak MCTP.
+const MAX_NOISE: usize = 1024 * 1024;
+
+/// The receiving end of a line.
+pub(crate) struct Receiver {
+    frames: serial::Decoder,
+    assembler: packet::Assembler,
+}
+
+impl Receiver {
+    /// For the endpoint `local`.
+    pub(crate) fn new(local: u8) -> Self {
+        let limits = packet::Limits { message: MAX_MESSAGE, open: MAX_UNFINISHED };
+        Self { frames: serial::Decoder::new(), assembler: packet::Assembler::new(local, limits) }
+    }
+
+    /// Takes in `bytes`; answers the messages that they complete, and faults in their place.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Assembled, LinkError>> {
+        let mut messages = Vec::new();
+        self.frames.push(bytes, |packet| match self.assembler.push(packet) {
+            Ok(None) => {}
+            Ok(Some(message)) => messages.push(Ok(message)),
+            Err(packet::TooLong) => messages.push(Err(LinkError::TooLong)),
+        });
+        if self.frames.noise() > MAX_NOISE {
+            messages.push(Err(LinkError::Noise));
+        }
+        messages
+    }
+}

@@ -1,0 +1,121 @@
+//! How members that CBOR has no word for are written; `#[serde(with = ...)]` modules.
+
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Visitor};
+
+/// Reads one byte string, by `make`, which sees the bytes once. Only strings of definite length.
+fn bytes<'de, D: Deserializer<'de>, T>(from: D, make: fn(&[u8]) -> Option<T>) -> Result<T, D::Error> {
+    struct Bytes<T>(fn(&[u8]) -> Option<T>);
+    impl<T> Visitor<'_> for Bytes<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a byte string of the right length")
+        }
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<T, E> {
+            (self.0)(bytes).ok_or_else(|| E::invalid_length(bytes.len(), &self))
+        }
+    }
+    from.deserialize_bytes(Bytes(make))
+}
+
+/// [`biotrust_model::Secret`]: a byte string, copied once out of the message.
+pub(super) mod secret {
+    use biotrust_model::Secret;
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(secret.expose())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        super::bytes(from, |b| Some(Secret::new(b.to_vec())))
+    }
+}
+
+/// `Arc<[u8]>`: a byte string.
+pub(super) mod shared {
+    use serde::{Deserializer, Serializer};
+    use std::sync::Arc;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
+        super::bytes(from, |b| Some(b.into()))
+    }
+}
+
+/// A SHA-256: a byte string of 32.
+pub(super) mod hash {
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(hash: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(hash)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        super::bytes(from, |b| b.try_into().ok())
+    }
+}
+
+/// Certificates: an array of byte strings.
+pub(super) mod certificates {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_bytes::{ByteBuf, Bytes};
+
+    pub(crate) fn serialize<S: Serializer>(chain: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(chain.iter().map(|der| Bytes::new(der)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        Ok(Vec::<ByteBuf>::deserialize(from)?.into_iter().map(ByteBuf::into_vec).collect())
+    }
+}
+
+/// [`biotrust_model::Score`]: a float in 0.0..=100.0.
+pub(super) mod score {
+    use biotrust_model::Score;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(score: &Score, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f32(score.value())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Score, D::Error> {
+        let value = f32::deserialize(from)?;
+        Score::new(value).ok_or_else(|| D::Error::custom("a score must be in 0.0..=100.0"))
+    }
+}
+
+/// `Option<Score>`: absent or a score.
+pub(super) mod optional_score {
+    use biotrust_model::Score;
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(score: &Option<Score>, to: S) -> Result<S::Ok, S::Error> {
+        match score {
+            Some(score) => super::score::serialize(score, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Score>, D::Error> {
+        super::score::deserialize(from).map(Some)
+    }
+}
+
+/// A span of time: milliseconds, unsigned.
+pub(super) mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
