@@ -87,7 +87,9 @@ impl Report {
         if !status.get("devices").is_some_and(Value::is_array) {
             return Err("the status has no list of devices".to_owned());
         }
-        Self::deserialize(status).map_err(|e| format!("the status cannot be read: {e}"))
+        let mut status = status.clone();
+        drop_nulls(&mut status);
+        serde_json::from_value(status).map_err(|e| format!("the status cannot be read: {e}"))
     }
 
     /// Notices of the daemon, as text.
@@ -96,6 +98,18 @@ impl Report {
             let text = notice.as_str().or_else(|| notice.get("text").and_then(Value::as_str));
             text.map_or_else(|| plain(&notice.to_string()), plain)
         })
+    }
+}
+
+/// Takes members that are null out of all objects: here null and absent mean the same.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
@@ -208,7 +222,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_leaves_no_hole() {
-        let d = device(json!({ "status": "Not Ready", "link": "/dev/ttyUSB0" }));
+        let line = json!({ "serial": null, "status": "Not Ready", "link": "/dev/ttyUSB0", "problem": null, "reason": null });
+        let report = Report::read(&json!({ "sbi": null, "devices": [line] })).unwrap();
+        let d = report.devices.first().unwrap();
         assert_eq!((d.name().as_str(), d.kind().as_str(), d.why().as_str()), ("/dev/ttyUSB0", "", ""));
     }
 
