@@ -4,9 +4,10 @@
 //! records from devices) is not trusted and is read within limits. Nothing here blocks; a signature is made elsewhere,
 //! between [`jws::prepare`] and [`jws::Unsigned::attach`], because the key may sit in a chip.
 //!
-//! The way of a capture: `request::parse_capture` reads what the client wants, `plan::segments` decides which parts
-//! that means, `iso` turns each image into a record, [`hash_chain`] and [`session`] seal it, and `answer` writes it.
+//! The way of a capture: [`request::parse_capture`] reads what the client wants, [`plan::segments`] decides which parts
+//! that means, [`iso`] turns each image into a record, [`hash_chain`] and [`session`] seal it, and [`answer`] writes it.
 
+pub mod answer;
 pub mod base64url;
 pub mod digital_id;
 pub mod error;
@@ -15,4 +16,6 @@ mod json;
 pub mod jws;
 #[cfg(test)]
 mod known_answers;
+pub mod plan;
+pub mod request;
 pub mod session;
