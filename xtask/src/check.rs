@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that can be said about the code without running it, cheapest first.
+//! `cargo xtask check`: everything that can be said about the checkout without running it, cheapest first.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -12,13 +12,35 @@ const DENY: &str = "cargo-deny@0.20.2";
 /// How long fetching the advisory database may take; without a network it fails or hangs.
 const FETCH_SECONDS: &str = "60";
 
-/// Formatting, dependencies, lints.
+/// Formatting, the service unit, dependencies, lints.
 pub(crate) fn run() -> Result<(), Failure> {
     step::run("format", build::cargo()?.args(["fmt", "--all", "--check"]))?;
+    service_unit()?;
     dependencies()?;
     let mut clippy = build::cargo()?;
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     step::run("lints", &mut clippy)
+}
+
+/// Has systemd read the unit: an unknown key or value is ignored at run time, and with it a part of the sandbox.
+fn service_unit() -> Result<(), Failure> {
+    if !step::works(Command::new("systemd-analyze").arg("--version")) {
+        say("service unit: NOT checked, there is no systemd-analyze here");
+        return Ok(());
+    }
+    // The program is not installed here; everything else of the unit is looked at.
+    let unit = std::fs::read_to_string(build::root()?.join("udev/biotrustd.service"))
+        .map(|unit| unit.replace("ExecStart=/usr/bin/biotrustd", "ExecStart=/bin/true"))
+        .map_err(|e| Failure::new(format!("cannot read udev/biotrustd.service: {e}")))?;
+    let dir = build::tools()?.join(format!("unit-{}", std::process::id()));
+    let copy = dir.join("biotrustd.service");
+    std::fs::create_dir_all(&dir)
+        .and_then(|()| std::fs::write(&copy, unit))
+        .map_err(|e| Failure::new(format!("cannot write {}: {e}", copy.display())))?;
+    let mut verify = Command::new("systemd-analyze");
+    let result = step::run("service unit", verify.args(["verify", "--recursive-errors=no"]).arg(&copy));
+    let _ = std::fs::remove_dir_all(&dir);
+    result
 }
 
 /// Bans, licences and sources always; known vulnerabilities where their database can be had.
