@@ -164,3 +164,180 @@ fn to_host(value: u8, owner: bool, message: &Zeroizing<Vec<u8>>) -> Vec<u8> {
     let route = Route { source: DEVICE_EID, destination: HOST_EID, tag: Tag { value, owner } };
     mctp::encode(route, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{HostRole, Received};
+    use crate::message::Captured;
+    use crate::testing;
+    use biotrust_model::Level;
+    use proptest::prelude::*;
+
+    fn request(host: &mut HostRole, request: Request) -> (u32, Vec<u8>) {
+        host.request(request).unwrap()
+    }
+
+    fn only(mut incoming: Vec<Incoming>) -> Incoming {
+        assert_eq!(incoming.len(), 1);
+        incoming.remove(0)
+    }
+
+    fn ticket(incoming: Vec<Incoming>) -> Ticket {
+        match only(incoming) {
+            Incoming::Request { ticket, .. } => ticket,
+            Incoming::Reply(_) => panic!("refused"),
+        }
+    }
+
+    /// A host and a device after HELLO.
+    fn pair(level: Level) -> (HostRole, DeviceRole) {
+        let (mut host, mut device) = (HostRole::new(1), DeviceRole::new());
+        let (_, line) = request(&mut host, Request::Hello(VERSION));
+        let hello = ticket(device.receive(&line));
+        let answer = device.respond(hello, Ok(Response::Hello(testing::description(level))));
+        assert!(matches!(received(&mut host, &answer)[..], [Received::Response { result: Ok(_), .. }]));
+        (host, device)
+    }
+
+    fn received(host: &mut HostRole, line: &[u8]) -> Vec<Received> {
+        let mut out = Vec::new();
+        host.receive(line, &mut out).unwrap();
+        out
+    }
+
+    fn refusal_in(host: &mut HostRole, line: &[u8]) -> DeviceErrorKind {
+        match &received(host, line)[..] {
+            [Received::Response { result: Err(refusal), .. }] => refusal.kind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_operation_of_the_future_is_refused_and_the_link_stays() {
+        let (mut host, mut device) = pair(Level::L0);
+        let message =
+            [&[0x7F][..], &message::ENTERPRISE_NUMBER.to_be_bytes(), &[1, 0, 0x7A, 0, 9, 0, 0, 0]].concat();
+        let tag = Tag { value: 3, owner: true };
+        let line = mctp::encode(Route { source: HOST_EID, destination: DEVICE_EID, tag }, &message);
+        assert!(matches!(only(device.receive(&line)), Incoming::Reply(_)));
+        let (_, line) = request(&mut host, Request::Status);
+        let _ = ticket(device.receive(&line));
+    }
+
+    #[test]
+    fn an_id_that_is_open_is_not_opened_again() {
+        let (mut host, mut device) = pair(Level::L0);
+        let (_, line) = request(&mut host, Request::Status);
+        let first = ticket(device.receive(&line));
+        assert!(device.receive(&line).is_empty());
+        let answer = device.respond(first, Ok(Response::Status(testing::report())));
+        assert_eq!(received(&mut host, &answer).len(), 1);
+        let _ = ticket(device.receive(&line));
+    }
+
+    #[test]
+    fn hello_voids_the_tickets_of_the_session_before() {
+        let (mut host, mut device) = pair(Level::L0);
+        let (_, line) = request(&mut host, Request::Status);
+        let old = ticket(device.receive(&line));
+        let (_, line) = request(&mut HostRole::new(100), Request::Hello(VERSION));
+        let hello = ticket(device.receive(&line));
+        assert!(device.respond(old, Ok(Response::Status(testing::report()))).is_empty());
+        assert!(!device.respond(hello, Ok(Response::Hello(testing::description(Level::L0)))).is_empty());
+    }
+
+    #[test]
+    fn another_version_is_told_which_one_is_spoken() {
+        let (mut host, mut device) = (HostRole::new(1), DeviceRole::new());
+        let (_, line) = request(&mut host, Request::Hello(VERSION + 1));
+        let Incoming::Reply(reply) = only(device.receive(&line)) else { panic!("accepted") };
+        assert_eq!(refusal_in(&mut host, &reply), DeviceErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn an_answer_to_another_question_becomes_an_error() {
+        let (mut host, mut device) = pair(Level::L0);
+        let (_, line) = request(&mut host, Request::Status);
+        let status = ticket(device.receive(&line));
+        let answer = device.respond(status, Ok(Response::StreamStop));
+        assert_eq!(refusal_in(&mut host, &answer), DeviceErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_response_over_the_limit_becomes_an_error() {
+        let (mut host, mut device) = pair(Level::L0);
+        let job = testing::capture_job(&[], std::time::Duration::from_secs(1));
+        let (_, line) = request(&mut host, Request::Capture(Box::new(job)));
+        let capture = ticket(device.receive(&line));
+        let images = vec![testing::image(None, crate::MAX_MESSAGE)];
+        let answer =
+            device.respond(capture, Ok(Response::Capture(Captured::Images { images, reached: true })));
+        assert_eq!(refusal_in(&mut host, &answer), DeviceErrorKind::Internal);
+        assert!(device.event(Event::Frame(testing::frame(1, crate::MAX_MESSAGE))).is_empty());
+    }
+
+    #[test]
+    fn a_host_that_never_waits_is_told_to() {
+        let mut device = DeviceRole::new();
+        let mut replies = 0;
+        for id in 0..100 {
+            let (_, line) = request(&mut HostRole::new(id), Request::Status);
+            replies += device.receive(&line).into_iter().filter(|i| matches!(i, Incoming::Reply(_))).count();
+        }
+        assert_eq!((device.open.len(), replies), (MAX_OPEN, 100 - MAX_OPEN));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_and_do_no_lasting_harm(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..20),
+        ) {
+            let (mut host, mut device) = pair(Level::L0);
+            for chunk in &chunks {
+                let _ = device.receive(chunk);
+            }
+            // The first frame after garbage may be lost with it.
+            let (_, lost) = request(&mut host, Request::Status);
+            let (id, line) = request(&mut host, Request::StreamStop);
+            let _ = device.receive(&lost);
+            let found = device.receive(&line);
+            let is_it = matches!(&found[..], [Incoming::Request { ticket, request: Request::StreamStop }] if ticket.id() == id);
+            prop_assert!(is_it, "{found:?}");
+        }
+
+        #[test]
+        fn chunks_do_not_matter(cuts in proptest::collection::vec(1usize..700, 1..40)) {
+            let mut host = HostRole::new(1);
+            let line: Vec<u8> = testing::requests().into_iter()
+                .flat_map(|r| { let (id, line) = request(&mut host, r); host.forget(id); line }).collect();
+            let whole = format!("{:?}", DeviceRole::new().receive(&line));
+            let mut device = DeviceRole::new();
+            let mut parts = Vec::new();
+            let (mut rest, mut cuts) = (&line[..], cuts.into_iter().cycle());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+                parts.extend(device.receive(now));
+                rest = later;
+            }
+            prop_assert_eq!(format!("{parts:?}"), whole);
+        }
+
+        #[test]
+        fn a_corrupt_byte_costs_one_request(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let (mut host, mut device) = pair(Level::L0);
+            let (first, mut line) = request(&mut host, Request::Capture(Box::new(
+                testing::capture_job(&biotrust_model::BioSubType::LEFT_SLAP, std::time::Duration::from_secs(1)))));
+            let at = at.index(line.len());
+            line[at] ^= flip;
+            let (second, next) = request(&mut host, Request::Status);
+            line.extend(next);
+            let ids: Vec<u32> = device.receive(&line).into_iter().filter_map(|i| match i {
+                Incoming::Request { ticket, .. } => Some(ticket.id()),
+                Incoming::Reply(_) => None,
+            }).collect();
+            // A flag at either end may be hit without harm: frames share flags.
+            prop_assert!(ids == [second] || (ids == [first, second] && (at == 0 || line[at] ^ flip == 0x7E)), "{ids:?}");
+        }
+    }
+}

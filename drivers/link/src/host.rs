@@ -150,3 +150,197 @@ impl HostRole {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceRole, Incoming};
+    use crate::message::{ENTERPRISE_NUMBER, VERSION};
+    use crate::testing;
+    use biotrust_model::BioSubType;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// Bytes of a message from the device, however wrong.
+    fn line(kind: u8, op: u8, id: u32, body: &[u8]) -> Vec<u8> {
+        let header =
+            [&[0x7F][..], &ENTERPRISE_NUMBER.to_be_bytes(), &[1, kind, op, 0], &id.to_le_bytes(), body];
+        let tag = Tag { value: 0, owner: kind == 3 };
+        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &header.concat())
+    }
+
+    fn response(id: u32, response: Response) -> Vec<u8> {
+        let message = message::encode_response(id, response).unwrap();
+        let tag = Tag { value: 0, owner: false };
+        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
+    }
+
+    fn greeted(level: Level) -> HostRole {
+        let mut host = HostRole::new(1);
+        let (id, _) = host.request(Request::Hello(VERSION)).unwrap();
+        assert_eq!(
+            feed(&mut host, &response(id, Response::Hello(testing::description(level)))).unwrap().len(),
+            1
+        );
+        host
+    }
+
+    fn feed(host: &mut HostRole, line: &[u8]) -> Result<Vec<Received>, LinkError> {
+        let mut received = Vec::new();
+        host.receive(line, &mut received).map(|()| received)
+    }
+
+    fn capture(host: &mut HostRole, parts: &[BioSubType]) -> u32 {
+        host.request(Request::Capture(Box::new(testing::capture_job(parts, Duration::from_secs(1)))))
+            .unwrap()
+            .0
+    }
+
+    fn images(count: usize) -> Response {
+        let images = (0..count).map(|_| testing::image(None, 10)).collect();
+        Response::Capture(Captured::Images { images, reached: true })
+    }
+
+    fn blocks(count: usize) -> Response {
+        Response::Capture(Captured::Blocks {
+            blocks: (0..count).map(|_| testing::block(10)).collect(),
+            reached: true,
+        })
+    }
+
+    #[test]
+    fn a_level_is_not_changed_by_an_answer() {
+        for (level, right, wrong) in
+            [(Level::L0, images as fn(usize) -> _, blocks as fn(usize) -> _), (Level::L1, blocks, images)]
+        {
+            let mut host = greeted(level);
+            let id = capture(&mut host, &BioSubType::EYES);
+            assert_eq!(feed(&mut host, &response(id, right(2))).unwrap().len(), 1);
+            let id = capture(&mut host, &BioSubType::EYES);
+            assert_eq!(feed(&mut host, &response(id, wrong(2))).unwrap_err(), LinkError::WrongLevel(level));
+        }
+    }
+
+    #[test]
+    fn a_capture_must_be_complete() {
+        for (asked, answered) in [(2, 1), (2, 3), (1, 0), (1, 2)] {
+            let mut host = greeted(Level::L0);
+            let id = capture(&mut host, &BioSubType::LEFT_SLAP[..asked]);
+            let error = feed(&mut host, &response(id, images(answered))).unwrap_err();
+            assert_eq!(error, LinkError::WrongCount { asked, answered });
+        }
+        let mut host = greeted(Level::L0);
+        let face = capture(&mut host, &[]);
+        assert!(feed(&mut host, &response(face, images(1))).is_ok());
+    }
+
+    #[test]
+    fn answers_of_an_earlier_session_are_passed_over_until_hello_is_answered() {
+        let mut host = HostRole::new(50);
+        let (id, _) = host.request(Request::Hello(VERSION)).unwrap();
+        for stale in [
+            line(1, Op::Capture.code(), id, b"\xFFnot CBOR"),
+            line(3, Op::FrameEvent.code(), 0, b"\xFF"),
+            response(id - 1, images(1)),
+            line(0, Op::Status.code(), 1, &[]),
+        ] {
+            assert!(feed(&mut host, &stale).unwrap().is_empty());
+        }
+        assert_eq!(
+            feed(&mut host, &response(id, Response::Hello(testing::description(Level::L0)))).unwrap().len(),
+            1
+        );
+        assert!(feed(&mut host, &line(3, Op::FrameEvent.code(), 0, b"\xFF")).is_err(), "now it counts");
+    }
+
+    #[test]
+    fn an_answer_must_fit_its_question() {
+        let mut host = greeted(Level::L0);
+        let (id, _) = host.request(Request::Status).unwrap();
+        let error = feed(&mut host, &response(id, Response::StreamStop)).unwrap_err();
+        assert_eq!(error, LinkError::WrongAnswer { asked: Op::Status, answered: 0x11 });
+    }
+
+    #[test]
+    fn a_late_answer_is_dropped() {
+        let mut host = greeted(Level::L0);
+        let (id, _) = host.request(Request::Status).unwrap();
+        host.forget(id);
+        assert!(feed(&mut host, &response(id, Response::Status(testing::report()))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn tags_are_bounded_and_cancelling_always_goes_through() {
+        let mut host = greeted(Level::L0);
+        let open: Vec<u32> = (0..7).map(|_| host.request(Request::Status).unwrap().0).collect();
+        assert_eq!(host.request(Request::Status).unwrap_err(), LinkError::TooManyRequests);
+        assert!(host.request(Request::CaptureCancel { request: open[0] }).is_ok());
+        host.forget(open[3]);
+        assert!(host.request(Request::Status).is_ok());
+    }
+
+    #[test]
+    fn events_and_requests_of_the_future_are_ignored() {
+        let mut host = greeted(Level::L1);
+        for unknown in [line(3, 0x99, 0, b"\xA0"), line(0, 0x01, 1, b"\xA0"), line(9, 0x01, 1, b"")] {
+            assert!(feed(&mut host, &unknown).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_limit_and_a_megabyte_of_noise_end_the_link() {
+        let mut host = greeted(Level::L0);
+        let long = line(3, Op::FrameEvent.code(), 0, &vec![0; crate::MAX_MESSAGE]);
+        assert_eq!(feed(&mut host, &long).unwrap_err(), LinkError::TooLong);
+        let mut host = greeted(Level::L0);
+        assert!(feed(&mut host, &vec![0x55; 1024 * 1024]).is_ok());
+        assert_eq!(feed(&mut host, &[0x55; 1]).unwrap_err(), LinkError::Noise);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..20)) {
+            let mut host = greeted(Level::L1);
+            for chunk in &chunks {
+                let _ = feed(&mut host, chunk);
+            }
+        }
+
+        #[test]
+        fn chunks_do_not_matter(cuts in proptest::collection::vec(1usize..900, 1..40)) {
+            // The same session twice: once a byte stream in one piece, once cut up.
+            let (mut device, mut asking) = (DeviceRole::new(), greeted(Level::L1));
+            let mut stream = Vec::new();
+            for request in [Request::Status, Request::StreamStop, Request::Keys] {
+                let (_, line) = asking.request(request).unwrap();
+                for incoming in device.receive(&line) {
+                    let Incoming::Request { ticket, request } = incoming else { panic!("refused") };
+                    let answer = testing::responses().into_iter().find(|r| r.op() == request.op()).unwrap();
+                    stream.extend(device.respond(ticket, Ok(answer)));
+                }
+                stream.extend(testing::events().into_iter().flat_map(|e| device.event(e)));
+            }
+            let replay = |parts: Vec<&[u8]>| {
+                let mut host = greeted(Level::L1);
+                for request in [Request::Status, Request::StreamStop, Request::Keys] {
+                    host.request(request).unwrap();
+                }
+                let mut received = Vec::new();
+                for part in parts {
+                    host.receive(part, &mut received).unwrap();
+                }
+                (received.len(), format!("{received:?}"))
+            };
+            let mut parts = Vec::new();
+            let (mut rest, mut cuts) = (&stream[..], cuts.into_iter().cycle());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+                parts.push(now);
+                rest = later;
+            }
+            let whole = replay(vec![&stream]);
+            prop_assert_eq!(whole.0, 3 + 3 * testing::events().len());
+            prop_assert_eq!(replay(parts), whole);
+        }
+    }
+}

@@ -12,6 +12,8 @@ mod error;
 pub mod host;
 mod mctp;
 pub mod message;
+#[cfg(test)]
+mod testing;
 
 pub use device::{DeviceRole, Incoming, Ticket};
 //pub use driver::LinkFactory;

@@ -264,7 +264,8 @@ mod tests {
             let mut line = garbage;
             line.extend(frame(&p));
             line.extend(frame(&p));
-            prop_assert_eq!(decode(&line).last(), Some(&p));
+            let found = decode(&line);
+            prop_assert_eq!(found.last(), Some(&p));
         }
 
         #[test]

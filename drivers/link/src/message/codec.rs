@@ -313,3 +313,213 @@ pub(crate) fn decode_event(op: u8, bytes: &[u8]) -> Result<Option<Event>, LinkEr
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use proptest::prelude::*;
+
+    fn body_of(message: &[u8]) -> (Header, Vec<u8>) {
+        let parsed = parse(message).unwrap().unwrap();
+        (parsed.header, parsed.body.to_vec())
+    }
+
+    /// `Debug` hides secrets, so values are compared by their bytes: what is read must be written the same again.
+    #[test]
+    fn every_body_is_read_as_it_was_written() {
+        for request in testing::requests() {
+            let written = encode_request(7, request.clone()).unwrap();
+            let (header, body) = body_of(&written);
+            let read = decode_request(header.op, &body).unwrap().unwrap();
+            assert_eq!(format!("{read:?}"), format!("{request:?}"));
+            assert_eq!(*encode_request(7, read).unwrap(), *written);
+        }
+        for response in testing::responses() {
+            let shown = format!("{response:?}");
+            let written = encode_response(u32::MAX, response).unwrap();
+            let (header, body) = body_of(&written);
+            assert_eq!((header.kind, header.id), (Kind::Response, u32::MAX));
+            let read = decode_response(Op::from_code(header.op).unwrap(), &body).unwrap();
+            assert_eq!(format!("{read:?}"), shown);
+            assert_eq!(*encode_response(u32::MAX, read).unwrap(), *written);
+        }
+        for event in testing::events() {
+            let written = encode_event(event.clone()).unwrap();
+            let (header, body) = body_of(&written);
+            let read = decode_event(header.op, &body).unwrap().unwrap();
+            assert_eq!(format!("{read:?}"), format!("{event:?}"));
+            assert_eq!(*encode_event(read).unwrap(), *written);
+        }
+    }
+
+    #[test]
+    fn one_request_byte_by_byte() {
+        let written = encode_request(0x0102_0304, Request::CaptureCancel { request: 5 }).unwrap();
+        let expected = b"\x7F\x00\x00\x7E\xD9\x01\x00\x21\x00\x04\x03\x02\x01\xA1\x67request\x05";
+        assert_eq!(written.as_slice(), expected);
+    }
+
+    #[test]
+    fn room_is_made_at_once() {
+        for response in testing::responses() {
+            let written = encode_response(1, response).unwrap();
+            let (header, body) = body_of(&written);
+            let bulk = match decode_response(Op::from_code(header.op).unwrap(), &body).unwrap() {
+                Response::Capture(captured) => capture_body(captured).0,
+                _ => 0,
+            };
+            assert!(written.capacity() == bulk + 1024, "a buffer was grown and left a copy behind");
+        }
+    }
+
+    /// Edits the CBOR of `message`'s body.
+    fn edited(body: &[u8], edit: impl FnOnce(&mut Vec<(ciborium::Value, ciborium::Value)>)) -> Vec<u8> {
+        let mut value: ciborium::Value = ciborium::from_reader(body).unwrap();
+        edit(value.as_map_mut().unwrap());
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&value, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_and_missing_ones_named() {
+        let written = encode_response(1, Response::Status(testing::report())).unwrap();
+        let (_, body) = body_of(&written);
+        let more = edited(&body, |map| map.push(("new".into(), ciborium::Value::Array(vec![1.into()]))));
+        assert!(
+            matches!(decode_response(Op::Status, &more), Ok(Response::Status(r)) if r == testing::report())
+        );
+
+        let less = edited(&body, |map| map.retain(|(key, _)| key.as_text() != Some("status")));
+        let error = decode_response(Op::Status, &less).unwrap_err();
+        assert_eq!(error.to_string(), "malformed STATUS response: missing field `status`");
+    }
+
+    #[test]
+    fn what_follows_or_lacks_is_refused() {
+        let written = encode_response(1, Response::Status(testing::report())).unwrap();
+        let (_, mut body) = body_of(&written);
+        assert!(decode_response(Op::Status, &body[..body.len() - 1]).is_err());
+        body.push(0);
+        assert!(decode_response(Op::Status, &body).is_err());
+        assert!(decode_response(Op::StreamStop, &[]).is_ok(), "an empty body stands for an empty map");
+        assert!(decode_response(Op::Status, &[]).is_err());
+    }
+
+    #[test]
+    fn a_device_cannot_call_itself_anything() {
+        type Member = (&'static str, ciborium::Value);
+        let bad: [Member; 5] = [
+            ("firmware", "".into()),
+            ("firmware", "1\u{1b}[31m".into()),
+            ("firmware", "9".repeat(129).into()),
+            ("subIds", ciborium::Value::Array(vec![2.into(), 1.into()])),
+            ("protocol", 2.into()),
+        ];
+        let written =
+            encode_response(1, Response::Hello(testing::description(biotrust_model::Level::L0))).unwrap();
+        let (_, body) = body_of(&written);
+        assert!(decode_response(Op::Hello, &body).is_ok());
+        for (name, value) in bad {
+            let body = edited(&body, |map| {
+                map.retain(|(key, _)| key.as_text() != Some(name));
+                map.push((name.into(), value));
+            });
+            assert!(decode_response(Op::Hello, &body).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_must_not_contradict_itself() {
+        let written = encode_response(1, Response::Capture(Captured::Nothing)).unwrap();
+        let (_, body) = body_of(&written);
+        let both = edited(&body, |map| {
+            map.push(("images".into(), ciborium::Value::Array(vec![])));
+            map.push(("blocks".into(), ciborium::Value::Array(vec![])));
+        });
+        let done = edited(&body, |map| {
+            map.iter_mut()
+                .filter(|(k, _)| k.as_text() == Some("outcome"))
+                .for_each(|(_, v)| *v = "done".into())
+        });
+        for bad in [both, done] {
+            assert!(decode_response(Op::Capture, &bad).is_err());
+        }
+    }
+
+    #[test]
+    fn auth_goes_with_its_purpose() {
+        let mut job = testing::capture_job(&[], std::time::Duration::from_secs(1));
+        job.auth = None;
+        let written = encode_request(1, Request::Capture(Box::new(job))).unwrap();
+        let (header, body) = body_of(&written);
+        assert!(decode_request(header.op, &body).is_err());
+    }
+
+    #[test]
+    fn refusals_are_cleaned_and_cannot_speak_for_the_host() {
+        let written = encode_error(0x20, 1, DeviceErrorKind::Gone, &"\u{7}no\n".repeat(100)).unwrap();
+        let (header, body) = body_of(&written);
+        let refusal = decode_error(&body).unwrap();
+        assert_eq!((header.kind, refusal.kind), (Kind::Error, DeviceErrorKind::Internal));
+        assert_eq!(refusal.message, "no".repeat(100));
+        let busy = encode_error(0x20, 1, DeviceErrorKind::Busy, "").unwrap();
+        assert_eq!(decode_error(&body_of(&busy).1).unwrap().kind, DeviceErrorKind::Busy);
+        let new = edited(&body, |map| map[0].1 = "KindOfTheFuture".into());
+        assert_eq!(decode_error(&new).unwrap().kind, DeviceErrorKind::Internal);
+    }
+
+    #[test]
+    fn images_cannot_be_printed() {
+        let canary = b"canary-canary";
+        let mut image = testing::image(None, 0);
+        image.image = biotrust_model::Secret::new(canary.to_vec());
+        let frame = biotrust_driver_api::Frame { sequence: 1, jpeg: canary[..].into(), score: None };
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            Response::Capture(Captured::Images { images: vec![image], reached: true }),
+            Event::Frame(frame),
+            Response::SignedInfo(Jws(String::from_utf8_lossy(canary).into_owned())),
+        );
+        assert!(!shown.contains("canary") && !shown.contains("99, 97, 110"), "{shown}");
+    }
+
+    #[test]
+    fn foreign_messages_are_passed_over_and_other_versions_named() {
+        assert!(parse(b"\x00\x80\x02").unwrap().is_none(), "MCTP control");
+        assert!(
+            parse(b"\x7F\x00\x00\x00\x01\x01\x00\x01\x00\x00\x00\x00\x00").unwrap().is_none(),
+            "another vendor"
+        );
+        assert!(matches!(
+            parse(b"\x7F\x00\x00\x7E\xD9\x02\x00\x01\x00\x00\x00\x00\x00"),
+            Err(LinkError::Version { found: 2 })
+        ));
+        assert!(parse(b"\x7F\x00\x00\x7E\xD9\x01").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bodies_never_panic(op in any::<u8>(), body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode_request(op, &body);
+            let _ = decode_event(op, &body);
+            let _ = decode_error(&body);
+            let _ = parse(&body);
+            if let Some(op) = Op::from_code(op) {
+                let _ = decode_response(op, &body);
+            }
+        }
+
+        #[test]
+        fn bent_bodies_never_panic(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let responses = testing::responses();
+            let which = which.index(responses.len());
+            let written = encode_response(1, responses.into_iter().nth(which).unwrap()).unwrap();
+            let (header, mut body) = body_of(&written);
+            let at = at.index(body.len());
+            body[at] = byte;
+            let _ = decode_response(Op::from_code(header.op).unwrap(), &body);
+        }
+    }
+}
