@@ -140,6 +140,9 @@ problems! {
     /// No such verb or path.
     NoSuchOperation = 513, ClientDeveloper, "No such operation", "Op\u{e9}ration inexistante", "\u{644}\u{627} \u{62a}\u{648}\u{62c}\u{62f} \u{639}\u{645}\u{644}\u{64a}\u{629} \u{643}\u{647}\u{630}\u{647}",
         "Use MOSIPDISC /device, MOSIPDINFO /info, CAPTURE or RCAPTURE /capture, STREAM /stream.";
+    /// Every connection that the service takes is in use.
+    TooManyConnections = 514, Technician, "Too many connections to the device service", "Trop de connexions au service d'appareils", "\u{639}\u{62f}\u{62f} \u{627}\u{644}\u{627}\u{62a}\u{635}\u{627}\u{644}\u{627}\u{62a} \u{628}\u{62e}\u{62f}\u{645}\u{629} \u{627}\u{644}\u{623}\u{62c}\u{647}\u{632}\u{629} \u{643}\u{628}\u{64a}\u{631} \u{62c}\u{62f}\u{64b}\u{627}",
+        "Close programs that keep connections open, or raise `connections` in [limits].";
 }
 
 impl ProblemKind {

@@ -1,0 +1,234 @@
+//! Values of the configuration that are more than a text or a number: each refuses what cannot be, and says what can.
+//!
+//! The functions are `deserialize_with` helpers, so that the parser adds the place of the value to their complaints.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use biotrust_driver_api::DigitalIdKey;
+use biotrust_model::{Env, Purpose};
+use serde::{Deserialize, Deserializer, de};
+
+/// First port that clients scan.
+pub const FIRST_PORT: u16 = 4501;
+/// Last port that clients scan.
+pub const LAST_PORT: u16 = 4600;
+/// Longest path that a Unix socket can have (`sun_path` less its final zero).
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// Ports to try, in ascending order, within what clients scan: `"4501-4600"` or `"4501"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// Each port, lowest first.
+    pub fn ports(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+}
+
+impl Default for PortRange {
+    fn default() -> Self {
+        Self { first: FIRST_PORT, last: LAST_PORT }
+    }
+}
+
+impl Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (first.trim().parse(), last.trim().parse()) {
+            (Ok(first), Ok(last)) if FIRST_PORT <= first && first <= last && last <= LAST_PORT => {
+                Ok(Self { first, last })
+            }
+            _ => Err(format!(
+                "`{text}` is not a range of ports within {FIRST_PORT}-{LAST_PORT}, where clients look; \
+                 any other port goes into `port`"
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Which devices are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServedPurpose {
+    /// All.
+    #[default]
+    All,
+    /// Registration devices.
+    Registration,
+    /// Authentication devices.
+    Auth,
+}
+
+impl ServedPurpose {
+    /// The one purpose; `None` for all.
+    #[must_use]
+    pub const fn only(self) -> Option<Purpose> {
+        match self {
+            Self::All => None,
+            Self::Registration => Some(Purpose::Registration),
+            Self::Auth => Some(Purpose::Auth),
+        }
+    }
+}
+
+pub(super) fn environment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Env, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| one_of(&text, Env::ALL.iter().map(|env| env.as_str())))
+}
+
+pub(super) fn digital_id_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DigitalIdKey, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "chip" => Ok(DigitalIdKey::Chip),
+        "device" => Ok(DigitalIdKey::Device),
+        other => Err(one_of(other, ["chip", "device"])),
+    }
+}
+
+fn one_of<'a, E: de::Error>(found: &str, allowed: impl IntoIterator<Item = &'a str>) -> E {
+    let allowed = allowed.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    E::custom(format!("`{found}` is none of {allowed}"))
+}
+
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn bounded<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<usize, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let number = i64::deserialize(deserializer)?;
+    u64::try_from(number)
+        .ok()
+        .filter(|number| (MIN..=MAX).contains(number))
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or_else(|| de::Error::custom(format!("{number} is out of range, allowed is {MIN} to {MAX}")))
+}
+
+pub(super) fn millis<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<Duration, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    bounded::<MIN, MAX, D>(deserializer).map(|number| Duration::from_millis(number as u64))
+}
+
+pub(super) fn some_millis<'de, const MIN: u64, const MAX: u64, D>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    millis::<MIN, MAX, D>(deserializer).map(Some)
+}
+
+pub(super) fn seconds<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<Duration, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    bounded::<MIN, MAX, D>(deserializer).map(|number| Duration::from_secs(number as u64))
+}
+
+/// A path that does not depend on where the daemon was started.
+#[derive(Deserialize)]
+#[serde(try_from = "PathBuf")]
+struct Absolute(PathBuf);
+
+impl TryFrom<PathBuf> for Absolute {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        match path.is_absolute() {
+            true => Ok(Self(path)),
+            false => Err(format!("`{}` is not an absolute path", path.display())),
+        }
+    }
+}
+
+pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    Absolute::deserialize(deserializer).map(|Absolute(path)| path)
+}
+
+pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = absolute(deserializer)?;
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_BYTES {
+        return Err(de::Error::custom(format!(
+            "the path has {length} bytes, a socket's path can have {SOCKET_PATH_BYTES}"
+        )));
+    }
+    Ok(path)
+}
+
+/// A file that is there.
+#[derive(Deserialize)]
+#[serde(try_from = "Absolute")]
+struct ExistingFile(PathBuf);
+
+impl TryFrom<Absolute> for ExistingFile {
+    type Error = String;
+
+    fn try_from(Absolute(path): Absolute) -> Result<Self, String> {
+        look_at(&path, "a file", std::fs::Metadata::is_file)?;
+        Ok(Self(path))
+    }
+}
+
+fn look_at(path: &Path, what: &str, is_it: impl Fn(&std::fs::Metadata) -> bool) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if is_it(&found) => Ok(()),
+        Ok(_) => Err(format!("`{}` is not {what}", path.display())),
+        Err(error) => Err(format!("`{}`: {error}", path.display())),
+    }
+}
+
+pub(super) fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    ExistingFile::deserialize(deserializer).map(|ExistingFile(path)| Some(path))
+}
+
+pub(super) fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let files = Vec::<ExistingFile>::deserialize(deserializer)?;
+    Ok(files.into_iter().map(|ExistingFile(path)| path).collect())
+}
+
+pub(super) fn files_by_name<'de, D>(deserializer: D) -> Result<BTreeMap<String, PathBuf>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let files = BTreeMap::<String, ExistingFile>::deserialize(deserializer)?;
+    Ok(files.into_iter().map(|(name, ExistingFile(path))| (name, path)).collect())
+}
+
+pub(super) fn some_directory<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute(deserializer)?;
+    look_at(&path, "a directory", std::fs::Metadata::is_dir).map_err(de::Error::custom)?;
+    Ok(Some(path))
+}
+
+pub(super) fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match tracing_subscriber::EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(de::Error::custom(format!("`{text}` is not a log filter: {error}"))),
+    }
+}

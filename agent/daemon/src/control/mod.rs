@@ -1,0 +1,173 @@
+//! The control socket: status, waiting and enrolment, for `biotrust`, management servers and test rigs on this host.
+//!
+//! A Unix stream socket; one JSON object per line in, one line out. Trust: whoever may open the socket (mode 0660:
+//! our user and group) may enrol devices and destroy keys. Nothing here blocks; whatever a peer does, it costs one of
+//! [`CONNECTIONS`] tasks and 64 KiB.
+
+mod connection;
+mod protocol;
+mod socket;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use biotrust_model::DeviceStatus;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use socket::{Socket, SocketError};
+
+/// Connections at one time; the next one is told so and closed.
+const CONNECTIONS: usize = 32;
+/// Pause after the system refused a connection, so that a lack of descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the socket needs of the fleet.
+pub trait Service: Send + Sync + 'static {
+    /// The devices as an object with `devices` and `notices`.
+    fn status(&self) -> serde_json::Value;
+
+    /// Returns as soon as everything in `condition` holds at once.
+    ///
+    /// # Errors
+    /// [`ControlErrorKind::Timeout`] with what is true instead.
+    fn wait(
+        &self,
+        condition: WaitFor,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
+
+    /// A certificate signing request (DER) by the device key of `serial`; the key is made when there is none.
+    ///
+    /// # Errors
+    /// No such device, or its keys are not kept by this host.
+    fn enrol_begin(&self, serial: &str) -> impl Future<Output = Result<Vec<u8>, ControlError>> + Send;
+
+    /// Installs the certificate for that key: leaf first, DER. Answers the leaf's SHA-256 in hex.
+    ///
+    /// # Errors
+    /// No such device or key, or the chain is for another key or does not lead to an anchor.
+    fn enrol_finish(
+        &self,
+        serial: &str,
+        chain: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<String, ControlError>> + Send;
+
+    /// Destroys the device key of `serial` and forgets its certificate.
+    ///
+    /// # Errors
+    /// No such device or key.
+    fn destroy_key(&self, serial: &str) -> impl Future<Output = Result<(), ControlError>> + Send;
+}
+
+/// What to wait for, on one device. What is absent does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct WaitFor {
+    /// The device.
+    pub serial: String,
+    /// Whether it is plugged in.
+    #[serde(default)]
+    pub present: Option<bool>,
+    /// Its status.
+    #[serde(default)]
+    pub status: Option<DeviceStatus>,
+    /// SHA-256 of its certificate, in hex.
+    #[serde(default)]
+    pub certificate_sha256: Option<String>,
+}
+
+/// Stable kind of a refusal; `code` on the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlErrorKind {
+    /// The line is no request.
+    BadRequest,
+    /// No device of this serial number is known.
+    NoSuchDevice,
+    /// What was waited for did not come.
+    Timeout,
+    /// It cannot be done as things are.
+    Refused,
+    /// Too many connections.
+    Busy,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ControlErrorKind {
+    /// Spelling on the socket.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NoSuchDevice => "no_such_device",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// A refusal. The message says what was wrong and what to do; it never holds keys or biometric data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// Kind.
+    pub kind: ControlErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+impl ControlError {
+    /// A refusal.
+    #[must_use]
+    pub fn new(kind: ControlErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// What status says of the daemon itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Base URL of the service.
+    pub url: String,
+    /// Its port.
+    pub port: u16,
+    /// State directory.
+    pub state_directory: std::path::PathBuf,
+}
+
+/// Answers on `socket` until `stop`; then waits for requests that are being carried out.
+pub async fn serve<S: Service>(socket: Socket, service: Arc<S>, about: About, stop: CancellationToken) {
+    let about = Arc::new(about);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let tasks = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = socket.accept() => match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the control socket");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => {
+                let (service, about, stop) = (Arc::clone(&service), Arc::clone(&about), stop.clone());
+                tasks.spawn(async move {
+                    connection::run(stream, &*service, &about, &stop).await;
+                    drop(place);
+                });
+            }
+            Err(_) => connection::refuse(&stream),
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
