@@ -7,5 +7,6 @@
 mod image;
 pub mod jp2;
 pub mod preview;
+pub mod quality;
 
 pub use image::{Circle, Gray, ImageError, IrisGeometry, MAX_SIDE, Rect, Rgb};
