@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::info::SeenDevice;
 use crate::members::{self, member, object};
-use crate::registration::ensure;
+use crate::verdict::ensure;
 use crate::{Fault, Verdict};
 
 /// Members of an entry; any other fails the check.

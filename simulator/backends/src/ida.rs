@@ -10,9 +10,9 @@ use crate::hash_chain::{HashChain, sha256};
 use crate::iso::{self, Use};
 use crate::jws::{Jws, JwsFault};
 use crate::keymanager::{Domain, KeyManager};
-use crate::members::{self, member, object, strict_time};
-use crate::registration::{digital_id_members, ensure};
+use crate::members::{self, digital_id_members, member, object, strict_time};
 use crate::session::{self, IdaKey, WRAPPED_KEY_LEN};
+use crate::verdict::ensure;
 use crate::{Fault, Request, Segment, Verdict};
 
 /// Characters of eSignet's challenge (base64 of the JSON array of entries without `error`).

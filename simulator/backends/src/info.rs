@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::jws::{Jws, JwsFault};
 use crate::keymanager::{Domain, KeyManager};
-use crate::members::{self, member, object, strict_time};
-use crate::registration::{digital_id_members, ensure};
+use crate::members::{self, digital_id_members, member, object, strict_time};
+use crate::verdict::ensure;
 use crate::{DigitalIdDomain, Fault, Verdict};
 
 /// Members of the device info that some client reads; further ones are tolerated in this object alone.

@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::Fault;
+use crate::jws::Jws;
+use crate::verdict::ensure;
+
 /// The members of an object.
 pub(crate) fn object(value: &Value) -> Option<&Map<String, Value>> {
     value.as_object()
@@ -37,6 +41,22 @@ pub(crate) fn missing(map: &Map<String, Value>, required: &[&str]) -> Option<Str
 /// Members of a digital ID, all eight mandatory.
 pub(crate) const DIGITAL_ID: [&str; 8] =
     ["serialNo", "make", "model", "type", "deviceSubType", "deviceProvider", "deviceProviderId", "dateTime"];
+
+/// The payload of a digital ID with its eight members.
+pub(crate) fn digital_id_members(jws: &Jws, code: &'static str) -> Result<Map<String, Value>, Fault> {
+    let id = jws.payload().map_err(|e| Fault::coded(code, e.to_string()))?;
+    if !jws.payload_text().is_ascii() {
+        return Err(Fault::coded(code, "the digital ID is not ASCII"));
+    }
+    if let Some(extra) = unknown(&id, &DIGITAL_ID) {
+        return Err(Fault::coded(code, format!("unknown members of the digital ID: {extra}")));
+    }
+    let empty: Vec<&str> = DIGITAL_ID.into_iter().filter(|name| member(&id, name).is_empty()).collect();
+    ensure(empty.is_empty(), || {
+        Fault::coded(code, format!("empty in the digital ID: {}", empty.join(", ")))
+    })?;
+    Ok(id)
+}
 
 /// Members of an error object.
 pub(crate) const ERROR: [&str; 2] = ["errorCode", "errorInfo"];

@@ -12,7 +12,8 @@ use crate::hash_chain::{HashChain, sha256};
 use crate::iso::{self, Use};
 use crate::jws::Jws;
 use crate::keymanager::{Domain, KeyManager};
-use crate::members::{self, member, object, strict_time};
+use crate::members::{self, digital_id_members, member, object, strict_time};
+use crate::verdict::ensure;
 use crate::{DigitalIdDomain, Fault, Request, Segment, Verdict};
 
 /// Window around the host's clock for a capture (`mosip.registration.mds.allowed.lag.mins`).
@@ -230,11 +231,6 @@ fn set_rules(verdict: &mut Verdict, request: &Request) {
     }
 }
 
-/// `Ok` when `holds`.
-pub(crate) fn ensure(holds: bool, fault: impl FnOnce() -> Fault) -> Result<(), Fault> {
-    if holds { Ok(()) } else { Err(fault()) }
-}
-
 fn entry_members(entry: &Map<String, Value>) -> Result<(), Fault> {
     let parse = |why: String| Err(Fault::coded("REG-MDM-101", why));
     if let Some(extra) = members::unknown(entry, &["specVersion", "data", "hash", "error"]) {
@@ -328,23 +324,6 @@ fn rebuild(jws: &Jws, now_s: i64) -> Result<(), Fault> {
     let rebuilt = placeholder.replace("\"<bioValue>\"", &format!("\"{}\"", URL_SAFE_NO_PAD.encode(record)));
     jws.verify_rebuilt(&rebuilt, now_s)
         .map_err(|e| coded(format!("after the packet's placeholder was filled: {e}")))
-}
-
-/// The payload of a digital ID with its eight members.
-pub(crate) fn digital_id_members(jws: &Jws, code: &'static str) -> Result<Map<String, Value>, Fault> {
-    let id = jws.payload().map_err(|e| Fault::coded(code, e.to_string()))?;
-    if !jws.payload_text().is_ascii() {
-        return Err(Fault::coded(code, "the digital ID is not ASCII"));
-    }
-    if let Some(extra) = members::unknown(&id, &members::DIGITAL_ID) {
-        return Err(Fault::coded(code, format!("unknown members of the digital ID: {extra}")));
-    }
-    let empty: Vec<&str> =
-        members::DIGITAL_ID.into_iter().filter(|name| member(&id, name).is_empty()).collect();
-    ensure(empty.is_empty(), || {
-        Fault::coded(code, format!("empty in the digital ID: {}", empty.join(", ")))
-    })?;
-    Ok(id)
 }
 
 /// Not later than the packet and not more than half an hour before it.

@@ -35,6 +35,11 @@ impl fmt::Display for Fault {
     }
 }
 
+/// `Ok` when `holds`.
+pub(crate) fn ensure(holds: bool, fault: impl FnOnce() -> Fault) -> Result<(), Fault> {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
