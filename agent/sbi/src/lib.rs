@@ -9,9 +9,11 @@
 
 pub mod answer;
 pub mod base64url;
+mod bytes;
 pub mod digital_id;
 pub mod error;
 pub mod hash_chain;
+pub mod iso;
 mod json;
 pub mod jws;
 #[cfg(test)]
