@@ -75,22 +75,24 @@ pub(crate) fn string(value: &str) -> String {
 
 fn push_string(out: &mut String, value: &str) {
     out.push('"');
-    let mut rest = value;
-    while let Some((plain, special)) =
-        rest.bytes().position(must_escape).and_then(|at| rest.split_at_checked(at))
-    {
-        out.push_str(plain);
-        let mut chars = special.chars();
-        match chars.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some(other) => push_unicode(out, other),
-            None => {}
-        }
-        rest = chars.as_str();
+    // Long values are base64: one pass without a branch, so that the compiler can vectorise it, then one copy.
+    if value.bytes().fold(false, |found, byte| found | must_escape(byte)) {
+        push_escaped(out, value);
+    } else {
+        out.push_str(value);
     }
-    out.push_str(rest);
     out.push('"');
+}
+
+fn push_escaped(out: &mut String, value: &str) {
+    for char in value.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            char if u8::try_from(char).is_ok_and(|byte| !must_escape(byte)) => out.push(char),
+            char => push_unicode(out, char),
+        }
+    }
 }
 
 const fn must_escape(byte: u8) -> bool {
