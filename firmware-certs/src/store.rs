@@ -168,7 +168,7 @@ impl<D: TrustDomain> TrustStore<D> {
         D::DOMAIN
     }
 
-    /// Whether no path can exist.
+    /// Whether there is anything that a path may end at.
     #[must_use]
     pub fn has_anchor(&self) -> bool {
         self.certificates.iter().any(|stored| stored.role == Role::Anchor)

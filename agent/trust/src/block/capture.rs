@@ -232,8 +232,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let quality = quality(&payload.quality_score).ok_or(BlockFault::Quality)?;
         let value = base64url::decode(&payload.bio_value).filter(|bytes| !bytes.is_empty());
         let value = Secret::new(value.ok_or(BlockFault::BioValue)?);
-        let mut hash = [0; 32];
-        read_hash(block.hash, &mut hash)?;
+        let hash = read_hash(block.hash).ok_or(BlockFault::HashForm)?;
         match self.expected.kind {
             Kind::Registration { .. } => {
                 if !cuts_cleanly(json.expose(), &payload.bio_value) {
@@ -294,11 +293,7 @@ impl<'a, 'b> Run<'a, 'b> {
         text: Option<&str>,
         asked: Option<BioSubType>,
     ) -> Result<Option<BioSubType>, BlockFault> {
-        let held = match text.map(str::parse::<BioSubType>) {
-            None => None,
-            Some(Ok(part)) => Some(part),
-            Some(Err(_)) => return Err(BlockFault::Part),
-        };
+        let held = text.map(str::parse::<BioSubType>).transpose().map_err(|_| BlockFault::Part)?;
         if held.is_some_and(|part| self.expected.exceptions.contains(&part)) {
             return Err(BlockFault::Excepted);
         }
@@ -387,10 +382,6 @@ pub(super) fn quality(text: &str) -> Option<Score> {
 }
 
 /// Exactly what the back end's case-sensitive comparison accepts.
-fn read_hash(text: &str, hash: &mut [u8; 32]) -> Result<(), BlockFault> {
-    *hash = hash_chain::parse_previous(Some(text)).map_err(|_| BlockFault::HashForm)?;
-    if hash_chain::to_hex(hash) != text {
-        return Err(BlockFault::HashForm);
-    }
-    Ok(())
+fn read_hash(text: &str) -> Option<[u8; 32]> {
+    hash_chain::parse_previous(Some(text)).ok().filter(|hash| hash_chain::to_hex(hash) == text)
 }
