@@ -52,12 +52,13 @@ pub enum LinkError {
     TooManyRequests,
 }
 
-impl From<LinkError> for DeviceError {
-    fn from(error: LinkError) -> Self {
-        let kind = match error {
-            LinkError::TooManyRequests => DeviceErrorKind::Busy,
+impl LinkError {
+    /// As the error of the device on the line `name`.
+    pub(crate) fn on(self, name: &str) -> DeviceError {
+        let kind = match self {
+            Self::TooManyRequests => DeviceErrorKind::Busy,
             _ => DeviceErrorKind::Protocol,
         };
-        DeviceError::caused(kind, error.to_string(), error)
+        DeviceError::caused(kind, format!("{name}: {self}"), self)
     }
 }

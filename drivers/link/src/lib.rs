@@ -7,7 +7,7 @@
 //! level that the device claimed. Appraisal is the daemon's. Only [`driver`] blocks.
 
 pub mod device;
-//pub mod driver;
+pub mod driver;
 mod error;
 pub mod host;
 mod mctp;
@@ -16,7 +16,7 @@ pub mod message;
 mod testing;
 
 pub use device::{DeviceRole, Incoming, Ticket};
-//pub use driver::LinkFactory;
+pub use driver::LinkFactory;
 pub use error::LinkError;
 pub use host::{HostRole, Received, Refusal};
 pub use mctp::{DEVICE_EID, HOST_EID, MAX_MESSAGE};

@@ -1,0 +1,129 @@
+//! The driver: opens whatever speaks the link protocol at the other end of a pipe.
+//!
+//! Each device has one reading thread, which ends when the last handle is dropped or the line breaks. Calls block the
+//! caller, each within its time limit. A device that breaks the protocol loses its line, and no other device notices.
+
+mod handle;
+mod line;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use biotrust_driver_api::{
+    Description, DeviceError, DeviceErrorKind, DriverFactory, EventSink, Opened, Pipe, PipeError,
+    PipeErrorKind,
+};
+use biotrust_model::{Level, time::Clock};
+
+use crate::host::{HostRole, Received};
+use crate::message::{Request, Response, VERSION};
+use handle::{Blocks, Handle, Images};
+use line::Line;
+
+/// HELLO is sent again after this long: the first may be lost in what an earlier session left on the line.
+const HELLO_AGAIN: Duration = Duration::from_secs(1);
+
+/// Opens link devices. `clock` stamps the images of L0 devices.
+pub struct LinkFactory {
+    clock: Arc<dyn Clock>,
+}
+
+impl LinkFactory {
+    /// A factory that takes the time from `clock`.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+}
+
+impl DriverFactory for LinkFactory {
+    fn name(&self) -> &'static str {
+        "link"
+    }
+
+    fn open(
+        &self,
+        mut pipe: Box<dyn Pipe>,
+        events: EventSink,
+        timeout: Duration,
+    ) -> Result<Opened, DeviceError> {
+        // Ids that start with the time do not repeat those of a session that was cut off.
+        let mut role = HostRole::new(self.clock.now().0 as u32);
+        let (description, early) = greet(pipe.as_mut(), &mut role, timeout)?;
+        let reading = pipe.try_clone().map_err(from_pipe)?;
+        let line = Arc::new(Line::new(pipe, role, events));
+        let clock = Arc::clone(&self.clock);
+        Ok(match description.level {
+            Level::L0 => {
+                Opened::L0(Arc::new(Handle::<Images>::start(line, reading, early, description, clock)?))
+            }
+            Level::L1 => {
+                Opened::L1(Arc::new(Handle::<Blocks>::start(line, reading, early, description, clock)?))
+            }
+        })
+    }
+}
+
+/// Says HELLO until it is answered. Also gives what came right behind the answer.
+fn greet(
+    pipe: &mut dyn Pipe,
+    role: &mut HostRole,
+    timeout: Duration,
+) -> Result<(Description, Vec<Received>), DeviceError> {
+    let name = pipe.name().to_owned();
+    let deadline = Instant::now() + timeout;
+    let mut hello_at = Instant::now();
+    let mut heard = 0;
+    let mut buffer = [0; 4096];
+    loop {
+        let now = Instant::now();
+        if now >= deadline {
+            let why = match heard {
+                0 => "it says nothing".to_owned(),
+                n => format!("{n} bytes came, but no answer to HELLO; is this a biotrust device?"),
+            };
+            return Err(DeviceError::new(DeviceErrorKind::TimedOut, format!("{name}: {why}")));
+        }
+        if now >= hello_at {
+            let (_, bytes) = role.request(Request::Hello(VERSION)).map_err(|e| e.on(&name))?;
+            pipe.write_all(&bytes, deadline - now).map_err(from_pipe)?;
+            hello_at = now + HELLO_AGAIN;
+        }
+        let length = match pipe.read(&mut buffer, hello_at.min(deadline).saturating_duration_since(now)) {
+            Ok(length) => length,
+            Err(error) if error.kind == PipeErrorKind::TimedOut => continue,
+            Err(error) => return Err(from_pipe(error)),
+        };
+        heard += length;
+        let mut received = Vec::new();
+        let outcome = role.receive(buffer.get(..length).unwrap_or_default(), &mut received);
+        let mut received = received.into_iter();
+        // Before HELLO is answered the role passes nothing else on.
+        match received.next() {
+            Some(Received::Response { result: Ok(Response::Hello(description)), .. }) => {
+                outcome.map_err(|e| e.on(&name))?;
+                return Ok((description, received.collect()));
+            }
+            Some(Received::Response { result: Err(refusal), .. }) => {
+                let why = format!("{name} refuses HELLO: {}", refusal.message);
+                return Err(DeviceError::new(refusal.kind, why));
+            }
+            _ => outcome.map_err(|e| e.on(&name))?,
+        }
+    }
+}
+
+/// A pipe's error as the device's.
+fn from_pipe(error: PipeError) -> DeviceError {
+    let kind = match error.kind {
+        PipeErrorKind::TimedOut => DeviceErrorKind::TimedOut,
+        PipeErrorKind::PermissionDenied => DeviceErrorKind::PermissionDenied,
+        PipeErrorKind::InUse => DeviceErrorKind::InUse,
+        PipeErrorKind::Gone | PipeErrorKind::Os => DeviceErrorKind::Gone,
+    };
+    DeviceError::caused(kind, error.to_string(), error)
+}
