@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use crate::build;
+use crate::documents;
 use crate::step::{self, Failure, say};
 
 /// The release of cargo-deny that is built when none is installed.
@@ -12,9 +13,10 @@ const DENY: &str = "cargo-deny@0.20.2";
 /// How long fetching the advisory database may take; without a network it fails or hangs.
 const FETCH_SECONDS: &str = "60";
 
-/// Formatting, the service unit, dependencies, lints.
+/// Formatting, documents, the service unit, dependencies, lints.
 pub(crate) fn run() -> Result<(), Failure> {
     step::run("format", build::cargo()?.args(["fmt", "--all", "--check"]))?;
+    documents::check()?;
     service_unit()?;
     dependencies()?;
     let mut clippy = build::cargo()?;

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod documents;
 mod needs;
 mod step;
 mod test;
@@ -25,7 +26,7 @@ Tasks:
                 `cargo xtask demo --once` ends by itself, `cargo xtask demo --help` lists the rest)
   test [ARGS]   build, then run every test (ARGS go to `cargo test`)
   bench [ARGS]  build with optimisation, then print the table of speed and memory
-  check         formatting, lints, licences and sources of all dependencies
+  check         formatting, documents, service unit, dependencies (licences, sources, bans), lints
   help          this text
 
 Options:
