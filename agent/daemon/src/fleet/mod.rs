@@ -1,0 +1,157 @@
+//! The devices of this host, from plug to answer: opening, appraisal, states, leases, previews, captures.
+//!
+//! HTTP and the control socket call [`Fleet`]; nothing in here knows either. Blocking work runs on the lanes of each
+//! device (see [`lane`]) and on the FTM thread; async code only waits for it. The lists that clients ask for are built
+//! from the published units without any cryptography, except the signed device info, which is cached for seconds.
+//!
+//! Trust: devices are hostile until appraised, and what an L1 device delivers is verified block by block.
+
+mod blocks;
+mod capture;
+mod discovery;
+mod enrol;
+pub mod ftm;
+mod info;
+mod keys;
+mod lane;
+mod report;
+mod service;
+mod settings;
+pub mod state;
+mod stream;
+mod supervise;
+mod unit;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use biotrust_driver_api::{DriverFactory, Ftm};
+use biotrust_model::time::Clock;
+use biotrust_pipe::links::{LinkWatcher, WatchError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use enrol::EnrolError;
+pub use settings::{Encryption, EncryptionTarget, Settings, Trust};
+pub use stream::FrameStream;
+
+use crate::store::Store;
+use ftm::FtmThread;
+use unit::Unit;
+
+/// Handle on all devices; clones are the same fleet.
+#[derive(Clone)]
+pub struct Fleet(Arc<Inner>);
+
+/// Everything that the parts of the fleet share.
+struct Inner {
+    settings: Settings,
+    trust: Trust,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    factories: Vec<Box<dyn DriverFactory>>,
+    ftm: FtmThread,
+    store: Mutex<Store>,
+    units: ArcSwap<Vec<Arc<Unit>>>,
+    /// Serialises changes of `units`.
+    roster: Mutex<()>,
+    /// Counts up with every change that a client could see.
+    epoch: watch::Sender<u64>,
+    /// Set once the links that were there at the start have been tried.
+    coldplugged: watch::Sender<bool>,
+    leases: AtomicU64,
+    watcher: Mutex<Option<LinkWatcher>>,
+    links_lost: AtomicBool,
+    info: info::Cache,
+    stop: CancellationToken,
+}
+
+impl Fleet {
+    /// Starts with no devices; see [`Fleet::watch`].
+    ///
+    /// # Errors
+    /// When the FTM thread cannot be started.
+    pub fn new(
+        settings: Settings,
+        trust: Trust,
+        store: Store,
+        ftm: Box<dyn Ftm>,
+        factories: Vec<Box<dyn DriverFactory>>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            settings,
+            trust,
+            clock,
+            started: Instant::now(),
+            factories,
+            ftm: FtmThread::start(ftm)?,
+            store: Mutex::new(store),
+            units: ArcSwap::default(),
+            roster: Mutex::default(),
+            epoch: watch::Sender::new(0),
+            coldplugged: watch::Sender::new(false),
+            leases: AtomicU64::new(1),
+            watcher: Mutex::default(),
+            links_lost: AtomicBool::new(false),
+            info: info::Cache::default(),
+            stop: CancellationToken::new(),
+        })))
+    }
+
+    /// Opens the devices behind `links` (a directory of `NAME.tty`, watched) and `ports` (fixed lines), now and as they
+    /// come, and keeps time for leases. Call once, inside the runtime.
+    ///
+    /// # Errors
+    /// When the directory cannot be watched.
+    pub fn watch(&self, links: Option<PathBuf>, ports: Vec<PathBuf>) -> Result<(), WatchError> {
+        supervise::start(&self.0, links, ports)
+    }
+
+    /// Waits until every link that was there at the start has been opened and appraised, or `limit` is over.
+    pub async fn coldplugged(&self, limit: Duration) {
+        let mut done = self.0.coldplugged.subscribe();
+        let _ = tokio::time::timeout(limit, done.wait_for(|done| *done)).await;
+    }
+
+    /// Ends previews and captures with [`biotrust_model::ProblemKind::ShuttingDown`] and closes all devices.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+        drop(locked(&self.0.watcher).take());
+        for unit in self.0.units().iter() {
+            unit.close();
+        }
+    }
+}
+
+impl Inner {
+    fn units(&self) -> arc_swap::Guard<Arc<Vec<Arc<Unit>>>> {
+        self.units.load()
+    }
+
+    /// Monotonic time since the start.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Tells everybody who waits that something visible has changed.
+    fn publish(&self) {
+        self.epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    fn next_lease(&self) -> u64 {
+        self.leases.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        locked(&self.store)
+    }
+}
+
+/// Locks; a poisoned lock is as good as any, because nothing here leaves a value half-written.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

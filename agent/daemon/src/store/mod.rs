@@ -1,0 +1,263 @@
+//! What must survive: which certificate belongs to which device key on this host. SQLite, WAL, `synchronous=FULL`.
+//!
+//! A row is written before its effect (the key slot is switched), so that a kill at any instant can be made good at
+//! the next start: see `fleet::enrol::reconcile`. Blocking; called from the threads of devices, never from async code.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// "BTRS": tells our database from any other file of SQLite.
+const APPLICATION_ID: i32 = 0x4254_5253;
+/// Version of the tables.
+const SCHEMA: i32 = 1;
+
+/// Why the state could not be read or written. Each names the file and what to do; the file is never touched.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is damaged or is something else.
+    #[error(
+        "the state file {file} is not usable: {why}. Nothing was changed. Restore it from a backup, or move it away: \
+         the devices of this host must then be enrolled again"
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What SQLite or we found.
+        why: String,
+    },
+    /// Written by a later version of biotrustd.
+    #[error("the state file {file} was written by a later version (schema {found}, this one knows {SCHEMA}); use that version")]
+    TooNew {
+        /// The file.
+        file: PathBuf,
+        /// Its schema.
+        found: i32,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {file}: {why}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why not; "disk full" is among the reasons.
+        why: String,
+    },
+}
+
+/// A certificate chain and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Leaf first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// False while the key that it belongs to has not been switched to.
+    pub current: bool,
+}
+
+/// The open state file.
+#[derive(Debug)]
+pub struct Store {
+    file: PathBuf,
+    db: Connection,
+}
+
+impl Store {
+    /// Opens `directory/state.db`, making both if they are missing (0700 and 0600).
+    ///
+    /// # Errors
+    /// [`StoreError`]; a damaged file is left as it is.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        let file = directory.join("state.db");
+        let io = |doing: &'static str, file: &Path| {
+            let file = file.to_owned();
+            move |error: std::io::Error| StoreError::Io { doing, file, why: error.to_string() }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("create", directory))?;
+        std::fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(io("open", &file))?;
+        let store = Self { db: Connection::open(&file).map_err(|e| damaged(&file, &e))?, file };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        let fail = |e: rusqlite::Error| damaged(&self.file, &e);
+        self.db.busy_timeout(Duration::from_secs(2)).map_err(fail)?;
+        let pragma = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(fail);
+        let (application, schema) = (pragma("application_id")?, pragma("user_version")?);
+        let tables: i64 =
+            self.db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(fail)?;
+        if tables > 0 && application != APPLICATION_ID {
+            let why = "it is a database of another program".to_owned();
+            return Err(StoreError::Damaged { file: self.file.clone(), why });
+        }
+        if schema > SCHEMA {
+            return Err(StoreError::TooNew { file: self.file.clone(), found: schema });
+        }
+        self.db
+            .execute_batch(&format!(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+                 BEGIN IMMEDIATE;
+                 CREATE TABLE IF NOT EXISTS enrolment (
+                     serial  TEXT NOT NULL,
+                     current INTEGER NOT NULL CHECK (current IN (0, 1)),
+                     chain   TEXT NOT NULL,
+                     PRIMARY KEY (serial, current)
+                 ) STRICT;
+                 PRAGMA application_id={APPLICATION_ID};
+                 PRAGMA user_version={SCHEMA};
+                 COMMIT;"
+            ))
+            .map_err(fail)
+    }
+
+    /// The enrolments of a device: the current one first, then one that is being switched to.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn enrolments(&self, serial: &str) -> Result<Vec<Enrolment>, StoreError> {
+        let fail = |e: rusqlite::Error| damaged(&self.file, &e);
+        let mut query = self
+            .db
+            .prepare_cached("SELECT current, chain FROM enrolment WHERE serial = ?1 ORDER BY current DESC")
+            .map_err(fail)?;
+        let rows = query
+            .query_map([serial], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)))
+            .map_err(fail)?;
+        rows.map(|row| {
+            let (current, chain) = row.map_err(fail)?;
+            Ok(Enrolment { chain: self.decode(serial, &chain)?, current })
+        })
+        .collect()
+    }
+
+    /// Writes the chain that is about to become current. A crash after this is made good at the next start.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_pending(&self, serial: &str, chain: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.write(
+            "INSERT INTO enrolment (serial, current, chain) VALUES (?1, 0, ?2)
+             ON CONFLICT (serial, current) DO UPDATE SET chain = excluded.chain",
+            params![serial, encode(chain)],
+        )
+    }
+
+    /// Makes the pending chain the current one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn confirm(&mut self, serial: &str) -> Result<(), StoreError> {
+        let fail = |file: &Path, e: rusqlite::Error| written(file, &e);
+        let transaction = self.db.transaction().map_err(|e| fail(&self.file, e))?;
+        let pending: Option<String> = transaction
+            .query_row("SELECT chain FROM enrolment WHERE serial = ?1 AND current = 0", [serial], |row| row.get(0))
+            .optional()
+            .map_err(|e| fail(&self.file, e))?;
+        if pending.is_some() {
+            transaction
+                .execute("DELETE FROM enrolment WHERE serial = ?1 AND current = 1", [serial])
+                .and_then(|_| transaction.execute("UPDATE enrolment SET current = 1 WHERE serial = ?1", [serial]))
+                .map_err(|e| fail(&self.file, e))?;
+        }
+        transaction.commit().map_err(|e| fail(&self.file, e))
+    }
+
+    /// Forgets a pending chain.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn drop_pending(&self, serial: &str) -> Result<(), StoreError> {
+        self.write("DELETE FROM enrolment WHERE serial = ?1 AND current = 0", [serial])
+    }
+
+    /// Forgets a device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget(&self, serial: &str) -> Result<(), StoreError> {
+        self.write("DELETE FROM enrolment WHERE serial = ?1", [serial])
+    }
+
+    fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        self.db.execute(sql, values).map(drop).map_err(|e| written(&self.file, &e))
+    }
+
+    fn decode(&self, serial: &str, chain: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+        chain
+            .split_ascii_whitespace()
+            .map(|one| STANDARD.decode(one))
+            .collect::<Result<_, _>>()
+            .map_err(|e| StoreError::Damaged { file: self.file.clone(), why: format!("certificates of {serial}: {e}") })
+    }
+}
+
+/// One certificate a line, base64.
+fn encode(chain: &[Vec<u8>]) -> String {
+    chain.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>().join("\n")
+}
+
+fn damaged(file: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Damaged { file: file.to_owned(), why: error.to_string() }
+}
+
+fn written(file: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Io { doing: "write", file: file.to_owned(), why: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pending_chain_replaces_the_current_one_only_when_confirmed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        store.put_pending("S1", &[b"a".to_vec(), b"ca".to_vec()]).unwrap();
+        store.confirm("S1").unwrap();
+        store.put_pending("S1", &[b"b".to_vec()]).unwrap();
+        drop(store);
+
+        let mut store = Store::open(directory.path()).unwrap();
+        let both = store.enrolments("S1").unwrap();
+        assert_eq!(both.iter().map(|e| (e.current, e.chain.len())).collect::<Vec<_>>(), [(true, 2), (false, 1)]);
+        store.confirm("S1").unwrap();
+        assert_eq!(store.enrolments("S1").unwrap(), [Enrolment { chain: vec![b"b".to_vec()], current: true }]);
+        store.confirm("S1").unwrap();
+        assert_eq!(store.enrolments("S1").unwrap().len(), 1, "confirming twice loses nothing");
+        store.forget("S1").unwrap();
+        assert!(store.enrolments("S1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("state.db");
+        let garbage = b"this is not a database, it is what a broken disk left behind.....".repeat(40);
+        std::fs::write(&file, &garbage).unwrap();
+        let error = Store::open(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("state.db") && error.contains("Nothing was changed"), "{error}");
+        assert!(!error.contains('\n'));
+        assert_eq!(std::fs::read(&file).unwrap(), garbage);
+    }
+
+    #[test]
+    fn a_file_of_another_program_or_a_later_version_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Connection::open(directory.path().join("state.db")).unwrap();
+        db.execute_batch("CREATE TABLE other (x)").unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::Damaged { .. })));
+        db.execute_batch(&format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=99")).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::TooNew { found: 99, .. })));
+    }
+}
