@@ -33,7 +33,19 @@ pub(crate) fn tools() -> Result<PathBuf, Failure> {
     Ok(programs.parent().unwrap_or(&programs).join("tools"))
 }
 
-/// Builds every program of the workspace, all at once so that `demo` and `test` share what they compile.
-pub(crate) fn binaries() -> Result<(), Failure> {
-    step::run("build", cargo()?.args(["build", "--workspace", "--bins"]))
+/// Packages of the programs that a demo runs.
+const DEMO: [&str; 6] = ["--package", "biosim", "--package", "biotrust-daemon", "--package", "biotrust-cli"];
+
+/// Builds the programs of a demo.
+pub(crate) fn demo() -> Result<(), Failure> {
+    step::run("build", cargo()?.arg("build").args(DEMO).arg("--bins"))
+}
+
+/// Builds every program of the workspace and, where `tests` says so, every test: in one go, because dependencies with
+/// the features of tests are others than without.
+pub(crate) fn all(tests: bool) -> Result<(), Failure> {
+    step::run(
+        "build",
+        cargo()?.args(["build", "--workspace", if tests { "--all-targets" } else { "--bins" }]),
+    )
 }

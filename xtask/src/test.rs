@@ -8,12 +8,13 @@ use crate::step::{self, Failure, print};
 
 /// Builds the programs, which the black-box tests start, then runs all tests to the end and adds up what they say.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    build::binaries()?;
+    let everything = !args.iter().take_while(|arg| *arg != "--").any(|arg| selects_packages(arg));
+    build::all(everything)?;
 
     let mut command = build::cargo()?;
     command.args(["test", "--no-fail-fast"]);
     // cargo ignores `--package` beside `--workspace`.
-    if !args.iter().take_while(|arg| *arg != "--").any(|arg| selects_packages(arg)) {
+    if everything {
         command.arg("--workspace");
     }
     command.args(args).stdout(Stdio::piped());
