@@ -46,9 +46,9 @@ pub(crate) fn provide(task: Task, yes: bool) -> Result<(), Failure> {
     match missing.iter().find(|need| !(need.present)()) {
         None => Ok(()),
         Some(need) => Err(Failure::new(format!(
-            "{} is installed, yet {} does not work; check PATH and the CC and AR variables",
-            need.packages.join(", "),
-            need.what
+            "{} is still missing, although the packages {} are installed; check PATH, and variables such as CC and AR",
+            need.what,
+            need.packages.join(", ")
         ))),
     }
 }
@@ -112,7 +112,7 @@ fn install(packages: &[&str], yes: bool) -> Result<(), Failure> {
         Way::AskThenSudo => return Err(Failure::new("nothing was installed, as you said")),
         Way::ByHand(why) => {
             return Err(Failure::new(format!(
-                "cannot install {} here: {why}. Install it (on other systems under the name that it has there), then try again",
+                "cannot install {} here: {why}. Install what is missing by hand (other systems have other names for it), then try again",
                 packages.join(", ")
             )));
         }
@@ -127,7 +127,10 @@ fn install(packages: &[&str], yes: bool) -> Result<(), Failure> {
         command.args(["apt-get", "--yes", "--quiet"]);
         command
     };
-    step::run("package lists", apt().arg("update"))?;
+    // Without a network the lists of yesterday may still do.
+    if let Err(failure) = step::run("package lists", apt().arg("update")) {
+        say(failure);
+    }
     step::run("packages", apt().args(["install", "--no-install-recommends"]).args(packages))
 }
 
