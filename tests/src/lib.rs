@@ -1,1 +1,24 @@
-//! Black-box tests of the whole: they link no internals of the daemon.
+//! Black-box tests of the whole: real programs, real sockets, clients that behave like the real ones.
+//!
+//! Nothing of the daemon is linked. An [`Instance`] is `biosim demo --serve-only`: the daemon and virtual devices as processes of
+//! their own. What comes back is judged by `biosim-backends` and by the compliance tool kit's rules in [`ctk`].
+//! The helpers panic with a clear sentence when an expectation of the harness itself fails.
+
+pub mod browser;
+pub mod ctk;
+pub mod desktop;
+pub mod http;
+pub mod instance;
+pub mod mjpeg;
+pub mod requests;
+pub mod wait;
+
+pub use http::{Connection, Reply, Request};
+pub use instance::{Device, Instance};
+
+/// The time now, for judges.
+#[must_use]
+pub fn now() -> biotrust_model::time::UtcMillis {
+    use biotrust_model::time::Clock as _;
+    biotrust_model::time::SystemClock.now()
+}

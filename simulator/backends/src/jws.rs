@@ -155,6 +155,23 @@ impl Jws {
         self.certificate(0).map(|der| hex::encode_upper(sha256(&der))).unwrap_or_default()
     }
 
+    /// First organisation name (O) in the subject of the signer's certificate.
+    #[must_use]
+    pub fn signer_organisation(&self) -> Option<String> {
+        let der = self.certificate(0).ok()?;
+        let certificate = parse_certificate(&der).ok()?;
+        let name = certificate.subject().iter_organization().next()?.as_str().ok()?.to_owned();
+        Some(name)
+    }
+
+    /// Start of the time of the signer's certificate, in seconds since 1970.
+    #[must_use]
+    pub fn signer_not_before(&self) -> Option<i64> {
+        let der = self.certificate(0).ok()?;
+        let certificate = parse_certificate(&der).ok()?;
+        Some(certificate.validity().not_before.timestamp())
+    }
+
     /// Verifies header, the signer's validity at `now_s` (seconds since 1970) and the signature. Not trust.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ pub mod request;
 pub mod session;
 mod verdict;
 
-#[cfg(test)]
-mod testkit;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use keymanager::{Domain, KeyManager};
 pub use request::Request;

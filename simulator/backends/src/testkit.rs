@@ -1,4 +1,8 @@
-//! Good answers for the judges' own tests, made with keys and certificates of the moment.
+//! Good answers for tests of judges, made with keys and certificates of the moment (feature `testkit`).
+//!
+//! Panics where it cannot make one: it is a part of tests only.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // see above
 
 use std::sync::OnceLock;
 
@@ -19,22 +23,28 @@ use crate::keymanager::KeyManager;
 use crate::session::{self, IdaKey};
 
 /// 2026-11-24T10:00:00Z.
-pub(crate) const NOW: UtcMillis = UtcMillis(1_795_514_400_000);
+pub const NOW: UtcMillis = UtcMillis(1_795_514_400_000);
 /// [`NOW`] on the wire.
-pub(crate) const NOW_TEXT: &str = "2026-11-24T10:00:00Z";
+pub const NOW_TEXT: &str = "2026-11-24T10:00:00Z";
 
 /// Small images by another encoder; see fixtures/README.md.
-pub(crate) mod images {
-    pub(crate) const FINGER_LOSSLESS: &[u8] = include_bytes!("../fixtures/finger-lossless.jp2");
-    pub(crate) const FINGER_LOSSY: &[u8] = include_bytes!("../fixtures/finger-lossy.jp2");
-    pub(crate) const IRIS_LOSSLESS: &[u8] = include_bytes!("../fixtures/iris-lossless.jp2");
-    pub(crate) const IRIS_LOSSY: &[u8] = include_bytes!("../fixtures/iris-lossy.jp2");
-    pub(crate) const FACE_LOSSLESS: &[u8] = include_bytes!("../fixtures/face-lossless.jp2");
-    pub(crate) const FACE_LOSSY: &[u8] = include_bytes!("../fixtures/face-lossy.jp2");
+pub mod images {
+    /// Grey, 64x96, 5/3.
+    pub const FINGER_LOSSLESS: &[u8] = include_bytes!("../fixtures/finger-lossless.jp2");
+    /// Grey, 64x96, 9/7.
+    pub const FINGER_LOSSY: &[u8] = include_bytes!("../fixtures/finger-lossy.jp2");
+    /// Grey, 60x80, 5/3.
+    pub const IRIS_LOSSLESS: &[u8] = include_bytes!("../fixtures/iris-lossless.jp2");
+    /// Grey, 60x80, 9/7.
+    pub const IRIS_LOSSY: &[u8] = include_bytes!("../fixtures/iris-lossy.jp2");
+    /// sRGB, 64x48, 5/3.
+    pub const FACE_LOSSLESS: &[u8] = include_bytes!("../fixtures/face-lossless.jp2");
+    /// sRGB, 64x48, 9/7, a little over 15:1.
+    pub const FACE_LOSSY: &[u8] = include_bytes!("../fixtures/face-lossy.jp2");
 }
 
 /// ISO records laid out byte by byte.
-pub(crate) mod records {
+pub mod records {
     const DATE: [u8; 9] = [0x07, 0xea, 11, 24, 10, 0, 0, 0, 123];
 
     fn u32b(n: usize) -> [u8; 4] {
@@ -47,7 +57,8 @@ pub(crate) mod records {
         [w[0], w[1], h[0], h[1]]
     }
 
-    pub(crate) fn finger(position: u8, image: &[u8], compression: u8) -> Vec<u8> {
+    /// Finger record of this position and compression code.
+    pub fn finger(position: u8, image: &[u8], compression: u8) -> Vec<u8> {
         let mut r = b"FIR\x00020\x00".to_vec();
         let total = 62 + image.len();
         r.extend(u32b(total));
@@ -63,7 +74,8 @@ pub(crate) mod records {
         r
     }
 
-    pub(crate) fn iris(label: u8, image: &[u8], registration: bool) -> Vec<u8> {
+    /// Iris record of this eye label.
+    pub fn iris(label: u8, image: &[u8], registration: bool) -> Vec<u8> {
         let mut r = b"IIR\x00020\x00".to_vec();
         let total = 73 + image.len();
         r.extend(u32b(total));
@@ -80,7 +92,8 @@ pub(crate) mod records {
         r
     }
 
-    pub(crate) fn face(image: &[u8], registration: bool) -> Vec<u8> {
+    /// Face record.
+    pub fn face(image: &[u8], registration: bool) -> Vec<u8> {
         let mut r = b"FAC\x00030\x00".to_vec();
         let total = 73 + image.len();
         r.extend(u32b(total));
@@ -99,21 +112,25 @@ pub(crate) mod records {
 }
 
 /// A key with its certificate.
-pub(crate) struct Holder {
-    pub(crate) key: KeyPair,
-    pub(crate) der: Vec<u8>,
-    pub(crate) pem: String,
+pub struct Holder {
+    /// RSA-2048.
+    pub key: KeyPair,
+    /// Certificate.
+    pub der: Vec<u8>,
+    /// Certificate.
+    pub pem: String,
 }
 
 impl Holder {
     /// A compact JWS with this holder's certificate first in `x5c`.
-    pub(crate) fn sign(&self, payload: &str, more_x5c: &[&Holder]) -> String {
+    pub fn sign(&self, payload: &str, more_x5c: &[&Holder]) -> String {
         let x5c: Vec<String> =
             std::iter::once(self).chain(more_x5c.iter().copied()).map(|h| STANDARD.encode(&h.der)).collect();
         self.sign_with_header(&json!({"alg": "RS256", "typ": "JWT", "x5c": x5c}).to_string(), payload)
     }
 
-    pub(crate) fn sign_with_header(&self, header: &str, payload: &str) -> String {
+    /// A compact JWS with this header.
+    pub fn sign_with_header(&self, header: &str, payload: &str) -> String {
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let key = RsaKeyPair::from_pkcs8(&self.key.serialize_der()).unwrap();
         let mut signature = vec![0; key.public_modulus_len()];
@@ -126,16 +143,21 @@ impl Holder {
 
 /// What a certificate is for.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// May sign certificates.
     Ca,
+    /// May not.
     Leaf,
+    /// Leaf of 2024.
     Expired,
+    /// Leaf of 2030.
     NotYet,
     /// CA flag without the right to sign certificates.
     CaWithoutCertSign,
 }
 
-pub(crate) fn issue(name: &str, kind: Kind, issuer: Option<&Holder>) -> Holder {
+/// Issues a certificate with this common name under C=FR, O=Judges; self-signed without `issuer`.
+pub fn issue(name: &str, kind: Kind, issuer: Option<&Holder>) -> Holder {
     issue_named(
         &[(DnType::CountryName, "FR"), (DnType::OrganizationName, "Judges"), (DnType::CommonName, name)],
         kind,
@@ -143,7 +165,8 @@ pub(crate) fn issue(name: &str, kind: Kind, issuer: Option<&Holder>) -> Holder {
     )
 }
 
-pub(crate) fn issue_named(name: &[(DnType, &str)], kind: Kind, issuer: Option<&Holder>) -> Holder {
+/// [`issue`] with the whole name.
+pub fn issue_named(name: &[(DnType, &str)], kind: Kind, issuer: Option<&Holder>) -> Holder {
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
@@ -180,20 +203,31 @@ pub(crate) fn issue_named(name: &[(DnType, &str)], kind: Kind, issuer: Option<&H
 }
 
 /// The whole test PKI.
-pub(crate) struct Pki {
-    pub(crate) device_root: Holder,
-    pub(crate) device_ca: Holder,
-    pub(crate) device: Holder,
-    pub(crate) expired_device: Holder,
-    pub(crate) future_device: Holder,
-    pub(crate) ftm_root: Holder,
-    pub(crate) chip: Holder,
-    pub(crate) ida: Holder,
-    pub(crate) other_ida: Holder,
-    pub(crate) stranger: Holder,
+pub struct Pki {
+    /// Anchor of domain DEVICE.
+    pub device_root: Holder,
+    /// Provider under it.
+    pub device_ca: Holder,
+    /// Device under the provider.
+    pub device: Holder,
+    /// Expired 2025.
+    pub expired_device: Holder,
+    /// Valid from 2030.
+    pub future_device: Holder,
+    /// Anchor of domain FTM.
+    pub ftm_root: Holder,
+    /// Chip under it.
+    pub chip: Holder,
+    /// Encryption certificate.
+    pub ida: Holder,
+    /// Another one.
+    pub other_ida: Holder,
+    /// In no domain.
+    pub stranger: Holder,
 }
 
-pub(crate) fn pki() -> &'static Pki {
+/// The PKI, made once.
+pub fn pki() -> &'static Pki {
     static PKI: OnceLock<Pki> = OnceLock::new();
     PKI.get_or_init(|| {
         let device_root = issue("Device root", Kind::Ca, None);
@@ -214,17 +248,19 @@ pub(crate) fn pki() -> &'static Pki {
     })
 }
 
-pub(crate) fn key_manager() -> KeyManager {
+/// The stores that trust it.
+pub fn key_manager() -> KeyManager {
     let pki = pki();
     KeyManager::from_pem(&format!("{}{}", pki.device_root.pem, pki.device_ca.pem), &pki.ftm_root.pem).unwrap()
 }
 
-pub(crate) fn ida_key() -> IdaKey {
+/// The key of `Pki::ida`.
+pub fn ida_key() -> IdaKey {
     IdaKey::from_pem(&pki().ida.key.serialize_pem(), &pki().ida.pem).unwrap()
 }
 
 /// The payload of a digital ID.
-pub(crate) fn digital_id(bio_type: &str, sub_type: &str) -> Value {
+pub fn digital_id(bio_type: &str, sub_type: &str) -> Value {
     json!({
         "serialNo": "JUDGE0000001", "make": "Judges", "model": "J-1", "type": bio_type, "deviceSubType": sub_type,
         "deviceProvider": "Judges", "deviceProviderId": "judges", "dateTime": NOW_TEXT,
@@ -232,24 +268,28 @@ pub(crate) fn digital_id(bio_type: &str, sub_type: &str) -> Value {
 }
 
 /// Knobs of a capture answer; the default is a good one.
-pub(crate) struct Recipe<'a> {
+pub struct Recipe<'a> {
     /// bioType, bioSubType and clear record of each element.
-    pub(crate) parts: Vec<(&'static str, Option<&'static str>, Vec<u8>)>,
-    pub(crate) data_signer: &'a Holder,
-    pub(crate) id_signer: &'a Holder,
-    pub(crate) append_chip: bool,
+    pub parts: Vec<(&'static str, Option<&'static str>, Vec<u8>)>,
+    /// Signs the data.
+    pub data_signer: &'a Holder,
+    /// Signs the digital ID.
+    pub id_signer: &'a Holder,
+    /// Lists the digital ID's certificate second in the data's `x5c`.
+    pub append_chip: bool,
     /// Changes the digital ID's payload.
-    pub(crate) edit_id: &'a dyn Fn(&mut Value),
+    pub edit_id: &'a dyn Fn(&mut Value),
     /// Changes the data payload before it is signed.
-    pub(crate) edit_data: &'a dyn Fn(&mut Value),
+    pub edit_data: &'a dyn Fn(&mut Value),
     /// Changes the data payload's text before it is signed.
-    pub(crate) edit_text: &'a dyn Fn(String) -> String,
+    pub edit_text: &'a dyn Fn(String) -> String,
     /// Changes an entry of the answer.
-    pub(crate) edit_entry: &'a dyn Fn(usize, &mut Value),
+    pub edit_entry: &'a dyn Fn(usize, &mut Value),
 }
 
 impl Recipe<'static> {
-    pub(crate) fn registration() -> Self {
+    /// Two fingers of an L1 device, for registration.
+    pub fn registration() -> Self {
         let left = records::finger(7, images::FINGER_LOSSLESS, 5);
         let middle = records::finger(8, images::FINGER_LOSSLESS, 5);
         Self {
@@ -267,7 +307,8 @@ impl Recipe<'static> {
         }
     }
 
-    pub(crate) fn auth() -> Self {
+    /// An unknown finger and a thumb of an L1 device, for authentication.
+    pub fn auth() -> Self {
         let unknown = records::finger(0, images::FINGER_LOSSY, 4);
         let thumb = records::finger(1, images::FINGER_LOSSY, 4);
         Self {
@@ -300,7 +341,7 @@ impl Recipe<'_> {
     }
 
     /// An RCAPTURE answer.
-    pub(crate) fn registration_answer(&self) -> Vec<u8> {
+    pub fn registration_answer(&self) -> Vec<u8> {
         let mut chain = HashChain::starting_from("").unwrap();
         let entries: Vec<Value> = self
             .parts
@@ -321,7 +362,7 @@ impl Recipe<'_> {
     }
 
     /// A CAPTURE answer, sealed for `ida`, with session keys from `session_key`.
-    pub(crate) fn auth_answer(&self, ida: &Holder, session_key: &dyn Fn(usize) -> [u8; 32]) -> Vec<u8> {
+    pub fn auth_answer(&self, ida: &Holder, session_key: &dyn Fn(usize) -> [u8; 32]) -> Vec<u8> {
         let mut chain = HashChain::starting_from("").unwrap();
         let spki = ida.key.subject_public_key_info();
         let public = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&spki).unwrap()).unwrap();
@@ -358,11 +399,11 @@ impl Recipe<'_> {
 }
 
 /// Transaction id of registration answers.
-pub(crate) const REG_TXN: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
+pub const REG_TXN: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 /// Transaction id of authentication answers.
-pub(crate) const AUTH_TXN: &str = "a1B2c3D4e5";
+pub const AUTH_TXN: &str = "a1B2c3D4e5";
 
 /// A session key per element.
-pub(crate) fn fresh(i: usize) -> [u8; 32] {
+pub fn fresh(i: usize) -> [u8; 32] {
     [i as u8 + 1; 32]
 }
