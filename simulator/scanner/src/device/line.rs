@@ -1,0 +1,151 @@
+//! The device's end of the cable: a pseudo-terminal, the link's device role, and the thread that reads.
+//!
+//! Requests that are answered at once are answered on the reading thread; a capture gets a thread of its own, and so
+//! does the preview. Nothing that a host sends is trusted; what it does not read is dropped after a while.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use biotrust_driver_api::{DeviceErrorKind, Pipe, PipeError, PipeErrorKind};
+use biotrust_link::message::{Event, Response};
+use biotrust_link::{DeviceRole, Incoming, Ticket};
+
+use super::core::Core;
+use crate::plug::Plug;
+
+/// How long a host may leave a full line unread before what was to be sent is dropped.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the reading thread looks whether the plug was pulled.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Why a device could not be plugged in.
+#[derive(Debug, thiserror::Error)]
+pub enum PlugError {
+    /// No pseudo-terminal.
+    #[error(transparent)]
+    Pty(#[from] PipeError),
+    /// No link in the folder of links.
+    #[error("cannot plug the device into {directory}: {source}")]
+    Link {
+        /// The folder.
+        directory: std::path::PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No thread.
+    #[error("cannot start a thread for the device: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// What all threads of a plugged-in device send through.
+pub(super) struct Line {
+    role: Mutex<DeviceRole>,
+    /// Gone once the plug is pulled, so that the line is hung up at once.
+    out: Mutex<Option<Box<dyn Pipe>>>,
+    pulled: AtomicBool,
+}
+
+impl Line {
+    /// Answers a request.
+    pub(super) fn respond(&self, ticket: Ticket, result: Result<Response, (DeviceErrorKind, String)>) {
+        let bytes = lock(&self.role).respond(ticket, result);
+        let _ = self.send(&bytes);
+    }
+
+    /// Says something unasked; tells whether it went out.
+    pub(super) fn event(&self, event: Event) -> bool {
+        let bytes = lock(&self.role).event(event);
+        self.send(&bytes).is_ok()
+    }
+
+    /// A message goes out whole; if the host does not read, the rest of it is lost and the framing recovers.
+    fn send(&self, bytes: &[u8]) -> Result<(), PipeError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match lock(&self.out).as_mut() {
+            Some(pipe) => pipe.write_all(bytes, WRITE_PATIENCE),
+            None => Ok(()),
+        }
+    }
+
+    fn pull(&self) {
+        self.pulled.store(true, Ordering::Release);
+        *lock(&self.out) = None;
+    }
+}
+
+/// A device that is plugged in; dropping it pulls the plug.
+pub(super) struct Plugged {
+    line: Arc<Line>,
+    core: Arc<Core>,
+    plug: Option<Plug>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Plugged {
+    /// Opens a pseudo-terminal, starts reading from it, and then shows it in `links`.
+    pub(super) fn insert(core: &Arc<Core>, links: &Path) -> Result<Self, PlugError> {
+        let pty = biotrust_pipe::pty::open_pair()?;
+        let path = pty.slave_path().to_owned();
+        let line = Arc::new(Line {
+            role: Mutex::new(DeviceRole::new()),
+            out: Mutex::new(Some(pty.try_clone()?)),
+            pulled: AtomicBool::new(false),
+        });
+        let serial = core.serial();
+        let (reading, reader_core) = (Arc::clone(&line), Arc::clone(core));
+        let reader = std::thread::Builder::new()
+            .name(format!("line {serial}"))
+            .spawn(move || read(&reader_core, &reading, pty))
+            .map_err(PlugError::Thread)?;
+        let mut plugged =
+            Self { line: Arc::clone(&line), core: Arc::clone(core), plug: None, reader: Some(reader) };
+        core.attach(line);
+        let plug = Plug::insert(links, serial, &path)
+            .map_err(|source| PlugError::Link { directory: links.to_owned(), source })?;
+        plugged.plug = Some(plug);
+        Ok(plugged)
+    }
+}
+
+impl Drop for Plugged {
+    fn drop(&mut self) {
+        self.plug = None;
+        self.core.detach();
+        self.line.pull();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Reads until the plug is pulled.
+fn read(core: &Arc<Core>, line: &Arc<Line>, mut pipe: impl Pipe) {
+    let mut buffer = vec![0; 16 << 10];
+    while !line.pulled.load(Ordering::Acquire) {
+        let length = match pipe.read(&mut buffer, TICK) {
+            Ok(length) => length,
+            Err(error) if error.kind == PipeErrorKind::TimedOut => continue,
+            Err(_) => break,
+        };
+        let incoming = lock(&line.role).receive(buffer.get(..length).unwrap_or_default());
+        for message in incoming {
+            match message {
+                Incoming::Request { ticket, request } => core.handle(line, ticket, request),
+                Incoming::Reply(bytes) => {
+                    let _ = line.send(&bytes);
+                }
+            }
+        }
+    }
+}
+
+/// A role or a pipe is out of step at worst after a panic; the framing recovers.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
