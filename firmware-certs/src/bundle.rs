@@ -34,8 +34,11 @@ pub enum BundleProblem {
     },
 }
 
-/// All certificates of `bytes` in order, or which one is bad (counted from 1) and why.
-pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, (usize, BundleProblem)> {
+/// All certificates of `bytes` (PEM or DER) in order; nothing is checked but their form.
+///
+/// # Errors
+/// Which one is bad (counted from 1) and why.
+pub fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, (usize, BundleProblem)> {
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
     let found = if is_pem(bytes) { from_pem(bytes)? } else { from_der(bytes)? };
     if found.is_empty() { Err((1, BundleProblem::NoCertificate)) } else { Ok(found) }

@@ -21,7 +21,7 @@ mod test_pki;
 #[cfg(test)]
 mod forge;
 
-pub use bundle::BundleProblem;
+pub use bundle::{BundleProblem, certificates};
 pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_BYTES, MIN_RSA_BITS, SignatureFault};
 pub use csr::{Csr, CsrError, same_key};
 pub use domain::{Device, Domain, Ftm, TrustDomain};

@@ -47,6 +47,12 @@ pub enum PortError {
     },
 }
 
+/// `http://127.0.0.1:PORT/`: clients append the path, so the slash at the end must be there (row R13).
+#[must_use]
+pub fn base_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/")
+}
+
 /// Binds the configured port on 127.0.0.1. Needs the runtime.
 ///
 /// # Errors

@@ -1,0 +1,271 @@
+//! The configuration from files, and that the documents tell all of it.
+
+// helpers of tests stand outside of test functions
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use biotrust_daemon::config::{Config, ConfigError, LogFormat, ServedPurpose, load};
+use biotrust_driver_api::DigitalIdKey;
+use biotrust_model::{Env, Language, ProblemKind};
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn load(&self, text: &str) -> Result<Config, ConfigError> {
+        load(&self.write("biotrust.toml", text)).map(|loaded| loaded.config)
+    }
+}
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/users").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config = Files::new().load("").unwrap();
+    assert_eq!((config.sbi.ports.to_string().as_str(), config.sbi.port), ("4501-4600", None));
+    assert_eq!(config.sbi.ports.ports().next(), Some(4501));
+    assert_eq!((config.sbi.environment, config.sbi.language), (Env::Staging, Language::En));
+    assert!(!config.sbi.allow_l0_auth && !config.sbi.allow_null_transaction_id);
+    assert!(config.origins.auth.is_empty() && config.origins.developer.is_empty());
+    assert_eq!((config.limits.body_bytes, config.limits.idle), (262_144, Duration::from_secs(10)));
+}
+
+#[test]
+fn every_key_is_read() {
+    let files = Files::new();
+    let pem = files.write("any.pem", "");
+    let (pem, links) = (pem.display(), files.0.path().display());
+    let config = files
+        .load(&format!(
+            r#"
+            [sbi]
+            ports = "4510-4519"
+            port = 8080
+            purpose = "registration"
+            environment = "Pre-Production"
+            language = "ar"
+            allow_l0_auth = true
+            allow_null_transaction_id = true
+            digital_id_key = "device"
+            append_chip_certificate = false
+            finish_margin_ms = 250
+            info_reuse_ms = 0
+            hard_ceiling_ms = 9000
+            [origins]
+            auth = ["https://login.example"]
+            registration = ["https://reg.example", "http://localhost:4200"]
+            developer = []
+            [limits]
+            head_bytes = 8192
+            body_bytes = 1024
+            header_seconds = 1
+            idle_seconds = 2
+            connections = 8
+            streams_per_device = 1
+            [trust]
+            device_anchors = ["{pem}"]
+            ftm_anchors = ["{pem}", "{pem}"]
+            [encryption]
+            certificate = "{pem}"
+            [encryption.domains]
+            "https://auth.example" = "{pem}"
+            [serial]
+            links = "{links}"
+            [[serial.port]]
+            path = "/dev/ttyNOT-THERE"
+            [state]
+            directory = "/not/there"
+            [control]
+            socket = "/not/there/control.sock"
+            [log]
+            filter = "warn,biotrust_daemon::http=debug"
+            format = "json"
+            "#
+        ))
+        .unwrap();
+    assert_eq!((config.sbi.ports.ports().last(), config.sbi.port), (Some(4519), Some(8080)));
+    assert_eq!(
+        (config.sbi.purpose, config.sbi.environment),
+        (ServedPurpose::Registration, Env::PreProduction)
+    );
+    assert_eq!((config.sbi.language, config.sbi.digital_id_key), (Language::Ar, DigitalIdKey::Device));
+    assert!(config.sbi.allow_l0_auth && config.sbi.allow_null_transaction_id);
+    assert!(!config.sbi.append_chip_certificate);
+    assert_eq!(config.sbi.hard_ceiling, Some(Duration::from_secs(9)));
+    assert_eq!(
+        (config.sbi.finish_margin, config.sbi.info_reuse),
+        (Duration::from_millis(250), Duration::ZERO)
+    );
+    assert_eq!(config.origins.registration[1].as_str(), "http://localhost:4200");
+    assert_eq!((config.limits.head_bytes, config.limits.header), (8192, Duration::from_secs(1)));
+    assert_eq!((config.trust.ftm_anchors.len(), config.encryption.domains.len()), (2, 1));
+    assert_eq!(config.serial.port[0].path, Path::new("/dev/ttyNOT-THERE"));
+    assert_eq!(
+        (config.log.format, config.state.directory.as_path()),
+        (LogFormat::Json, Path::new("/not/there"))
+    );
+}
+
+#[test]
+fn drop_ins_are_merged_in_the_order_of_their_names() {
+    let files = Files::new();
+    files.write(
+        "conf.d/50-site.toml",
+        "[sbi]\nlanguage = \"fr\"\n[origins]\nauth = [\"https://b.example\"]\n",
+    );
+    files.write("conf.d/90-last.toml", "[sbi]\nlanguage = \"ar\"\n");
+    files.write("conf.d/10-first.toml", "[limits]\nconnections = 99\n");
+    files.write("conf.d/99-not.toml.disabled", "nonsense");
+    let base = files.write(
+        "biotrust.toml",
+        "[sbi]\nlanguage = \"en\"\npurpose = \"auth\"\n[origins]\nauth = [\"https://a.example\", \"https://c.example\"]\n",
+    );
+    let loaded = load(&base).unwrap();
+    assert_eq!(loaded.files.len(), 4);
+    let config = loaded.config;
+    assert_eq!((config.sbi.language, config.sbi.purpose), (Language::Ar, ServedPurpose::Auth));
+    assert_eq!(config.limits.connections, 99);
+    let origins: Vec<_> = config.origins.auth.iter().map(|origin| origin.as_str()).collect();
+    assert_eq!(origins, ["https://b.example"], "a list is replaced as a whole");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place_and_what_can() {
+    let files = Files::new();
+    files.write("conf.d/a.toml", "");
+    for (text, place, says) in [
+        ("[sbi]\nprot = 4501\n", "2:1", "unknown field `prot`, expected one of `ports`, `port`"),
+        ("[sib]\n", "1:2", "unknown field `sib`, expected one of `sbi`, `origins`"),
+        ("[limits]\n\n  body_bytes = 1\n", "3:16", "1 is out of range, allowed is 1024 to 262144"),
+        ("[limits]\nbody_bytes = -5\n", "2:14", "out of range"),
+        ("[limits]\nbody_bytes = \"big\"\n", "2:14", "expected i64"),
+        ("[sbi]\nports = \"4500-4600\"\n", "2:9", "4501-4600"),
+        ("[sbi]\nports = \"4520-4510\"\n", "2:9", "4501-4600"),
+        ("[sbi]\nports = \"all\"\n", "2:9", "4501-4600"),
+        ("[sbi]\nport = 70000\n", "2:8", "70000"),
+        ("[sbi]\npurpose = \"both\"\n", "2:11", "`all`, `registration`, `auth`"),
+        ("[sbi]\nenvironment = \"Test\"\n", "2:15", "`Staging`, `Developer`, `Pre-Production`, `Production`"),
+        ("[sbi]\nlanguage = \"de\"\n", "2:12", "`en`, `fr`, `ar`"),
+        ("[sbi]\ndigital_id_key = \"ftm\"\n", "2:18", "`chip`, `device`"),
+        ("[sbi]\nallow_l0_auth = 1\n", "2:17", "expected a boolean"),
+        (
+            "[origins]\nauth = [\"https://ok.example\", \"https://a.example/\"]\n",
+            "2:8",
+            "`https://a.example/` is not an origin: an origin ends after host and port",
+        ),
+        ("[origins]\ndeveloper = [\"*\"]\n", "2:13", "begins with https://"),
+        ("[trust]\ndevice_anchors = [\"/not/there.pem\"]\n", "2:18", "/not/there.pem`: No such file"),
+        ("[trust]\nftm_anchors = [\"/\"]\n", "2:15", "is not a file"),
+        ("[encryption]\ncertificate = \"ida.pem\"\n", "2:15", "is not an absolute path"),
+        ("[encryption.domains]\n\"x\" = \"/not/there\"\n", "2:7", "No such file"),
+        ("[serial]\nlinks = \"/not/there\"\n", "2:9", "No such file"),
+        ("[[serial.port]]\nbaud = 9600\n", "2:1", "unknown field `baud`, expected `path`"),
+        ("[[serial.port]]\n", "1:1", "missing field `path`"),
+        ("[control]\nsocket = \"run/c.sock\"\n", "2:10", "is not an absolute path"),
+        ("[log]\nfilter = \"a=b=c\"\n", "2:10", "is not a log filter"),
+        ("[log]\nformat = \"xml\"\n", "2:10", "`text` or `json`"),
+        ("[sbi\n", "1:5", "unclosed"),
+        ("[sbi]\nport = 1\nport = 2\n", "3:1", "duplicate key"),
+    ] {
+        let error = files.load(text).unwrap_err().to_string();
+        let place = format!("{}:{place}: ", files.path("biotrust.toml").display());
+        assert!(error.starts_with(&place), "{text:?}: {error}");
+        assert!(error.contains(says), "{text:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_drop_in_names_the_drop_in() {
+    let files = Files::new();
+    let bad = files.write("conf.d/20-bad.toml", "\n[sbi]\nnonsense = true\n");
+    let error = files.load("[sbi]\nlanguage = \"en\"\n").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}:3:1: unknown field", bad.display())), "{error}");
+}
+
+#[test]
+fn a_socket_path_that_no_socket_can_have_is_refused() {
+    let error = Files::new().load(&format!("[control]\nsocket = \"/{}\"\n", "x".repeat(107))).unwrap_err();
+    assert!(error.to_string().contains("108 bytes"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_so() {
+    let error = load(Path::new("/not/there/biotrust.toml")).unwrap_err();
+    assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+    assert!(error.to_string().contains("/not/there/biotrust.toml"));
+}
+
+/// The keys that the parser knows are those that it names when it meets an unknown one.
+#[test]
+fn the_document_lists_every_key() {
+    let files = Files::new();
+    let text = document("configuration.md");
+    let keys = |table: &str| -> Vec<String> {
+        let error = files.load(&format!("{table}\nno_such_key = 1\n")).unwrap_err().to_string();
+        let known = error.split_once("expected ").unwrap().1;
+        known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let mut count = 0;
+    for table in keys("") {
+        assert!(text.contains(&format!("## [{table}]")), "no section for [{table}]");
+        for key in keys(&format!("[{table}]")) {
+            assert!(text.contains(&format!("`{key}`")), "[{table}] {key} is not explained");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "the test has seen {count} keys only");
+    for key in keys("[[serial.port]]") {
+        assert!(text.contains(&format!("`{key}`")), "[[serial.port]] {key} is not explained");
+    }
+}
+
+#[test]
+fn the_example_in_the_document_is_valid() {
+    let text = document("configuration.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // its files need not be here
+    let without_files: String =
+        example.lines().filter(|line| !line.contains(".pem")).map(|l| format!("{l}\n")).collect();
+    Files::new().load(&without_files).unwrap();
+}
+
+#[test]
+fn the_document_lists_every_error_code() {
+    let text = document("errors.md");
+    for kind in ProblemKind::ALL {
+        let row = format!("| {} | {} |", kind.code(), kind.text(Language::En));
+        assert!(text.contains(&row), "not in the table: {row}");
+        assert!(text.contains(kind.next_step()), "no next step for {}", kind.code());
+    }
+    let tables_of_codes = text.split("## HTTP statuses").next().unwrap();
+    let rows = tables_of_codes
+        .lines()
+        .filter(|line| line.split('|').nth(1).is_some_and(|c| c.trim().parse::<u16>().is_ok()));
+    assert_eq!(rows.count(), ProblemKind::ALL.len(), "a code too many");
+}

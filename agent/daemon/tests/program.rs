@@ -1,0 +1,231 @@
+//! `biotrustd` as a program: what it says, what it leaves behind, and with which status it ends.
+
+// helpers of tests stand outside of test functions
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    /// With a configuration of `extra` keys on a port of its own choice.
+    fn new(port: u16, extra: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(home.path("links")).unwrap();
+        home.configure(&format!("[sbi]\nport = {port}\n{extra}"));
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn configure(&self, sbi: &str) {
+        let home = self.0.path().display();
+        let text = format!(
+            "{sbi}\n[serial]\nlinks = \"{home}/links\"\n[state]\ndirectory = \"{home}/state\"\n\
+             [control]\nsocket = \"{home}/run/control.sock\"\n"
+        );
+        std::fs::write(self.path("biotrust.toml"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_biotrustd"));
+        command.arg("--config").arg(self.path("biotrust.toml")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs it to its end, which must come by itself.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut child = self.command().args(arguments).spawn().unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(20) {
+                child.kill().unwrap();
+                panic!("it does not end");
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// Starts it and waits for its ready file.
+    fn serve(&self) -> Daemon {
+        let ready = self.path("ready.json");
+        let child = self.command().arg("--ready-file").arg(&ready).spawn().unwrap();
+        let mut daemon = Daemon { child, ready: Value::Null };
+        let begun = Instant::now();
+        while !ready.exists() {
+            assert!(daemon.child.try_wait().unwrap().is_none(), "it has ended");
+            assert!(begun.elapsed() < Duration::from_secs(20), "it is not ready");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        daemon.ready = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        daemon
+    }
+}
+
+struct Daemon {
+    child: Child,
+    ready: Value,
+}
+
+impl Daemon {
+    fn end(mut self, signal: Signal) -> Option<i32> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "it does not end");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Exactly one line on standard error.
+fn one_line(output: &Output) -> &str {
+    let text = std::str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+fn exchange(url: &str, request: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.write_all(request.replace("HOST", host).as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn it_serves_until_a_signal_and_leaves_nothing_behind() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = Home::new(0, "");
+        let daemon = home.serve();
+        let url = daemon.ready["sbi"].as_str().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:") && url.ends_with('/'), "{url}");
+        assert_eq!(daemon.ready["pid"], daemon.child.id());
+        let control = daemon.ready["control"].as_str().unwrap().to_owned();
+        assert!(Path::new(&control).exists());
+
+        let body = r#"{"type":"Biometric Device"}"#;
+        let answer = exchange(
+            &url,
+            &format!(
+                "MOSIPDISC /device HTTP/1.1\r\nHost: HOST\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("[]"), "{answer}");
+
+        assert_eq!(daemon.end(signal), Some(0));
+        assert!(!Path::new(&control).exists(), "the socket is gone");
+        assert!(!home.path("ready.json").exists(), "the ready file is gone");
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_line_with_its_holder_and_status_69() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let home = Home::new(port, "");
+    let output = home.run(&[]);
+    assert_eq!(output.status.code(), Some(69));
+    let line = one_line(&output);
+    assert!(line.contains(&format!("port {port} is held by")), "{line}");
+    assert!(line.contains(&format!("(pid {})", std::process::id())), "{line}");
+    assert!(!home.path("run/control.sock").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_second_daemon_with_the_same_configuration_does_not_start() {
+    let home = Home::new(0, "");
+    let daemon = home.serve();
+    let output = home.run(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(one_line(&output).contains("another biotrustd answers on"));
+    // and the first one is not disturbed
+    assert!(home.path("run/control.sock").exists());
+    assert_eq!(daemon.end(Signal::TERM), Some(0));
+}
+
+#[test]
+fn a_killed_daemon_does_not_stand_in_the_way() {
+    let home = Home::new(0, "");
+    let mut killed = home.serve();
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert!(
+        home.path("run/control.sock").exists() && home.path("ready.json").exists(),
+        "as a kill leaves it"
+    );
+    std::fs::remove_file(home.path("ready.json")).unwrap();
+    assert_eq!(home.serve().end(Signal::TERM), Some(0));
+}
+
+#[test]
+fn a_bad_configuration_is_one_line_with_its_place_and_status_64() {
+    let home = Home::new(0, "nonsense = 1\n");
+    for arguments in [&[] as &[&str], &["--check-config"]] {
+        let output = home.run(arguments);
+        assert_eq!(output.status.code(), Some(64));
+        let line = one_line(&output);
+        assert!(
+            line.contains("biotrust.toml:3:1: unknown field `nonsense`, expected one of `ports`"),
+            "{line}"
+        );
+    }
+    std::fs::remove_file(home.path("biotrust.toml")).unwrap();
+    let output = home.run(&[]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(one_line(&output).contains("cannot read the configuration"));
+}
+
+#[test]
+fn check_config_reads_what_is_named_and_starts_nothing() {
+    let home = Home::new(0, "");
+    let output = home.run(&["--check-config"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!home.path("state").exists() && !home.path("run").exists());
+
+    let pem = home.path("anchors.pem");
+    std::fs::write(&pem, "no certificate").unwrap();
+    home.configure(&format!("[trust]\ndevice_anchors = [\"{}\"]\n", pem.display()));
+    let output = home.run(&["--check-config"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(one_line(&output).contains("anchors.pem"));
+}
+
+/// Of the start, as clients see it: how long until the port is open. Printed, not judged; the benchmark judges.
+#[test]
+fn start_to_ready_is_quick_enough_to_print() {
+    let home = Home::new(0, "");
+    let begun = Instant::now();
+    let daemon = home.serve();
+    println!("start to ready: {:?}", begun.elapsed());
+    assert_eq!(daemon.end(Signal::TERM), Some(0));
+}
