@@ -36,23 +36,6 @@ fn on_the_wire(name: &str) -> String {
     name.to_owned()
 }
 
-fn schema_name(expect: Expect) -> &'static str {
-    match expect {
-        Expect::Discovered => "DiscoverResponseSchema",
-        Expect::DiscoveryError => "DiscoverResponseErrorSchema",
-        Expect::Info => "DeviceInfoResponseSchema",
-        Expect::InfoReady => "DeviceInfoReadyResponseSchema",
-        Expect::InfoBusy => "DeviceInfoBusyResponseSchema",
-        Expect::InfoNotReady => "DeviceInfoNotReadyResponseSchema",
-        Expect::InfoNotRegistered => "DeviceInfoNotRegisteredResponseSchema",
-        Expect::Registered => "RegistrationCaptureResponseSchema",
-        Expect::Authenticated => "AuthCaptureResponseSchema",
-        Expect::CaptureError => "ErrorCaptureResponseSchema",
-        Expect::TransactionRegistration => "TransactionIdErrorRCaptureResponseSchema",
-        Expect::TransactionAuth => "TransactionIdErrorCaptureResponseSchema",
-    }
-}
-
 fn validator_name(validator: Validator) -> &'static str {
     match validator {
         Validator::Schema => "SchemaValidator",
@@ -90,7 +73,7 @@ fn the_case_table_is_the_tool_kits() {
             .collect();
         let ours: Vec<Project> = Project::ALL.into_iter().filter(|p| case.is_for(*p)).collect();
         assert_eq!(ours, projects, "{id}");
-        assert_eq!(strings(&definition["responseSchema"]), [schema_name(case.expect)], "{id}");
+        assert_eq!(strings(&definition["responseSchema"]), [fixtures::schema_name(case.expect)], "{id}");
         let validators: Vec<&str> = definition["validatorDefs"][0]
             .as_array()
             .unwrap()
@@ -173,7 +156,7 @@ fn whatever_the_schemas_refuse_our_rules_refuse_too() {
     let mut compared = 0;
     for expect in fixtures::EXPECTATIONS {
         for (what, answer) in fixtures::variations(expect) {
-            let theirs = schemas.faults(schema_name(expect), &answer);
+            let theirs = schemas.faults(fixtures::schema_name(expect), &answer);
             let ours = biotrust_tests::ctk::schema::check(expect, &answer);
             assert!(theirs.is_empty() || ours.is_err(), "{expect:?} {what}: they say {theirs:?}, we accept");
             compared += 1;

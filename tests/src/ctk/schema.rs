@@ -95,8 +95,7 @@ impl Checker {
 
     fn biometrics(&mut self, answer: &Value, check: impl Fn(&mut Self, &Value)) {
         let Some(members) = self.members(answer, &["biometrics"], &["biometrics"]) else { return };
-        let list = members["biometrics"].clone();
-        self.within("biometrics", |c| c.each(&list, true, check));
+        self.member(members, "biometrics", |c, list| c.each(list, true, check));
     }
 
     /// An object with no members but `allowed` and all of `required`.
