@@ -214,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_manual_are_what_is_sent() {
+        let manual = include_str!("../../../docs/developers/link-protocol.md");
+        let (mut host, mut device) = (HostRole::new(1), DeviceRole::new());
+        let (_, hello) = request(&mut host, Request::Hello(VERSION));
+        let (_, status) = request(&mut host, Request::Status);
+        let asked = ticket(device.receive(&status));
+        let refused = device.respond(asked, Err((DeviceErrorKind::Busy, "capturing".into())));
+        for line in [hello, status, refused] {
+            let hex: Vec<String> = line.iter().map(|b| format!("{b:02X}")).collect();
+            assert!(manual.contains(&hex.join(" ")), "{}", hex.join(" "));
+        }
+    }
+
+    #[test]
     fn an_operation_of_the_future_is_refused_and_the_link_stays() {
         let (mut host, mut device) = pair(Level::L0);
         let message =

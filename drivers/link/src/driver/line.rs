@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use biotrust_driver_api::{Cancel, CaptureJob, DeviceError, DeviceErrorKind, DeviceEvent, EventSink, Pipe};
+use biotrust_driver_api::{
+    Cancel, CaptureJob, DeviceError, DeviceErrorKind, DeviceEvent, EventSink, Pipe, PipeErrorKind,
+};
 
 use super::{from_pipe, turn::Turn};
 use crate::LinkError;
@@ -134,7 +136,14 @@ impl Line {
             Some(Ok(())) => Ok((id, answer)),
             Some(Err(error)) => {
                 // Part of a message may be on the line: nothing that follows would be understood.
-                self.close(from_pipe(error));
+                let why = match error.kind {
+                    PipeErrorKind::TimedOut => {
+                        let why = format!("{}: the device does not read what is written to it", self.name);
+                        DeviceError::caused(DeviceErrorKind::TimedOut, why, error)
+                    }
+                    _ => from_pipe(error),
+                };
+                self.close(why);
                 Err(self.was_closed())
             }
             None => {

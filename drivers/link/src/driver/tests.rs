@@ -442,28 +442,26 @@ fn a_capture_is_cancelled_at_once_even_when_the_device_is_silent() {
             }),
         );
         let (device, _events) = l0(host);
-        let cancel = Cancel::new();
-        let (capturing, flag) = (Arc::clone(&device), cancel.clone());
-        let capture = std::thread::spawn(move || {
-            let result = kind(capturing.capture(&slap(), &flag));
-            (result, Instant::now())
+        let rounds = [(); 3].map(|()| {
+            let cancel = Cancel::new();
+            let (capturing, flag) = (Arc::clone(&device), cancel.clone());
+            let capture =
+                std::thread::spawn(move || (kind(capturing.capture(&slap(), &flag)), Instant::now()));
+            started.recv_timeout(LONG).unwrap();
+            let start = Instant::now();
+            cancel.cancel();
+            let (result, end) = capture.join().unwrap();
+            assert_eq!(result, DeviceErrorKind::Cancelled);
+            assert_eq!(kind(device.capture(&slap(), &cancel)), DeviceErrorKind::Cancelled, "set already");
+            end - start
         });
-        started.recv_timeout(LONG).unwrap();
-        let start = Instant::now();
-        cancel.cancel();
-        let (result, end) = capture.join().unwrap();
-        assert_eq!(result, DeviceErrorKind::Cancelled);
-        assert!(end - start < Duration::from_millis(100), "{:?}", end - start);
-        assert_eq!(
-            kind(device.capture(&slap(), &cancel)),
-            DeviceErrorKind::Cancelled,
-            "one that is set already"
-        );
+        // One of three, because a busy machine may hold up a thread for longer than that.
+        assert!(rounds.iter().min() < Some(&Duration::from_millis(100)), "{rounds:?}");
         assert_eq!(device.status(LONG).unwrap(), testing::report(), "the line is as good as before");
         drop(device);
         let seen = thread.end();
         let cancels = seen.iter().filter(|r| matches!(r, Request::CaptureCancel { .. })).count();
-        assert_eq!(cancels, 1, "{seen:?}");
+        assert_eq!(cancels, 3, "{seen:?}");
     }
 }
 
@@ -693,6 +691,7 @@ fn frames_that_nobody_wants_are_not_passed_on() {
     let script: Script = Box::new(move |role, ticket, request| {
         let mut bytes = role.event(Event::Frame(testing::frame(1, 10)));
         bytes.extend(role.event(Event::Status(testing::report())));
+        bytes.extend(role.event(Event::KeysChanged));
         bytes.extend(honest(role, ticket, request));
         bytes
     });
@@ -700,7 +699,7 @@ fn frames_that_nobody_wants_are_not_passed_on() {
     let (device, events) = l0(host);
     device.status(LONG).unwrap();
     let seen: Vec<DeviceEvent> = events.try_iter().collect();
-    assert!(matches!(seen[..], [DeviceEvent::Status(_)]), "{seen:?}");
+    assert!(matches!(seen[..], [DeviceEvent::Status(_), DeviceEvent::KeysChanged]), "{seen:?}");
 }
 
 #[test]
