@@ -60,7 +60,8 @@ pub(super) fn by_host(
             }
         };
         let clear = encrypted.is_none().then(|| biotrust_sbi::base64url::encode(record.expose()));
-        let bio_value = encrypted.as_ref().map_or_else(|| clear.as_deref().unwrap_or_default(), |e| &e.bio_value);
+        let bio_value =
+            encrypted.as_ref().map_or_else(|| clear.as_deref().unwrap_or_default(), |e| &e.bio_value);
         let payload = DataPayload {
             digital_id: &digital_id,
             device_code: &identity.serial_no,
@@ -78,7 +79,11 @@ pub(super) fn by_host(
             requested_score: &request.bio.requested_score_text,
             quality_score: image.score,
         };
-        prepared.push(Prepared { unsigned: jws::prepare(&x5c, &payload.to_json()), hash: previous, encrypted });
+        prepared.push(Prepared {
+            unsigned: jws::prepare(&x5c, &payload.to_json()),
+            hash: previous,
+            encrypted,
+        });
     }
 
     let inputs = prepared.iter().map(|one| one.unsigned.signing_input().to_vec()).collect();

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use biotrust_driver_api::{AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceError, DeviceErrorKind, Opened};
+use biotrust_driver_api::{
+    AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceError, DeviceErrorKind, Opened,
+};
 use biotrust_model::{Level, Problem, ProblemKind, Purpose};
 use biotrust_sbi::plan;
 use biotrust_sbi::request::CaptureRequest;
@@ -43,7 +45,8 @@ impl Fleet {
         let unit = inner.find(&request.bio.device_id)?;
         let session = unit.session().ok_or(ProblemKind::DeviceNotFound)?;
         let plan = admit(inner, &session, &request)?;
-        let timeout = inner.settings.hard_ceiling.map_or(request.timeout, |ceiling| request.timeout.min(ceiling));
+        let timeout =
+            inner.settings.hard_ceiling.map_or(request.timeout, |ceiling| request.timeout.min(ceiling));
         let keys = session.keys();
         if let Some(reason) = keys.as_ref().and_then(|keys| keys.expired(inner.clock.now())) {
             return Err(Problem::about(ProblemKind::DeviceKeyExpired, reason));
@@ -79,7 +82,10 @@ fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<p
         return Err(Problem::about(ProblemKind::AttributeInvalid, "bio[0].type is not the device's"));
     }
     if request.purpose == Purpose::Registration && !description.sub_ids.contains(&request.bio.sub_id) {
-        return Err(Problem::about(ProblemKind::AttributeInvalid, "bio[0].deviceSubId is none of the device's"));
+        return Err(Problem::about(
+            ProblemKind::AttributeInvalid,
+            "bio[0].deviceSubId is none of the device's",
+        ));
     }
     let plan = plan::segments(&request.bio, description.identity.device_sub_type, request.purpose)?;
     if request.purpose == Purpose::Auth {
@@ -93,7 +99,12 @@ fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<p
     Ok(plan)
 }
 
-fn job(inner: &Inner, request: &CaptureRequest, parts: Vec<biotrust_model::BioSubType>, timeout: Duration) -> CaptureJob {
+fn job(
+    inner: &Inner,
+    request: &CaptureRequest,
+    parts: Vec<biotrust_model::BioSubType>,
+    timeout: Duration,
+) -> CaptureJob {
     let settings = &inner.settings;
     let margin = settings.finish_margin.min(timeout / 2);
     let registration = request.purpose == Purpose::Registration;
@@ -156,7 +167,10 @@ impl Hold {
             let _ = answer.send(result);
         };
         let lanes = self.lease.unit.lanes();
-        lanes.capture.submit(worker).map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))?;
+        lanes
+            .capture
+            .submit(worker)
+            .map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))?;
         made.await.unwrap_or_else(|_| Err(ProblemKind::Cancelled.into()))
     }
 }

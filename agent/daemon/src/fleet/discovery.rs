@@ -43,7 +43,12 @@ impl Inner {
         open.sort_by(|(_, a), (_, b)| {
             let key = |s: &Session| {
                 let d = &s.description;
-                (d.purpose == Purpose::Registration, d.identity.modality, d.identity.device_sub_type, s.id.clone())
+                (
+                    d.purpose == Purpose::Registration,
+                    d.identity.modality,
+                    d.identity.device_sub_type,
+                    s.id.clone(),
+                )
             };
             key(a).cmp(&key(b))
         });
@@ -54,7 +59,9 @@ impl Inner {
     pub(super) fn listing(&self, unit: &Unit, session: &Session) -> Listing {
         let purpose = session.description.purpose;
         if self.settings.purpose.is_some_and(|only| only != purpose) {
-            return Listing::None { why: format!("it is a device for {purpose}, and [sbi] purpose serves only the other") };
+            return Listing::None {
+                why: format!("it is a device for {purpose}, and [sbi] purpose serves only the other"),
+            };
         }
         let machine = unit.machine();
         match machine.standing() {
@@ -67,7 +74,9 @@ impl Inner {
                 Listing::DiscoveryOnly { why: format!("not registered, so it cannot sign: {reason}") }
             }
             Standing::Refused { check } => Listing::DiscoveryOnly { why: format!("refused: {check}") },
-            Standing::Expired { reason } => Listing::DiscoveryOnly { why: format!("certificate out of date: {reason}") },
+            Standing::Expired { reason } => {
+                Listing::DiscoveryOnly { why: format!("certificate out of date: {reason}") }
+            }
         }
     }
 
@@ -93,7 +102,9 @@ impl Inner {
     pub(super) fn find(&self, device: &str) -> Result<Arc<Unit>, Problem> {
         self.listed()
             .into_iter()
-            .find(|(_, session)| session.id.as_str() == device || session.description.identity.serial_no == device)
+            .find(|(_, session)| {
+                session.id.as_str() == device || session.description.identity.serial_no == device
+            })
             .filter(|(unit, session)| !matches!(self.listing(unit, session), Listing::None { .. }))
             .map(|(unit, _)| unit)
             .ok_or_else(|| ProblemKind::DeviceNotFound.into())

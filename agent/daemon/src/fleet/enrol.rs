@@ -20,7 +20,9 @@ pub enum EnrolError {
     #[error("no device with serial number {0} is connected")]
     NoDevice(String),
     /// The device has an FTM of its own.
-    #[error("device {0} keeps its keys itself (L1): its provider's management server talks to it, not to this host")]
+    #[error(
+        "device {0} keeps its keys itself (L1): its provider's management server talks to it, not to this host"
+    )]
     NotOnHost(String),
     /// The certificate cannot be used.
     #[error("the certificate is refused: {0}")]
@@ -62,7 +64,9 @@ impl Fleet {
         let sha256 = path.leaf().sha256();
         let next = inner.ftm.next_public_key(serial).await.map_err(|_| EnrolError::NoAnswer)??;
         if next.as_deref() != Some(path.leaf().spki_der()) {
-            return Err(refuse("it does not certify the key of the last request; ask for a request again".into()));
+            return Err(refuse(
+                "it does not certify the key of the last request; ask for a request again".into(),
+            ));
         }
         inner.store().put_pending(serial, &chain)?;
         inner.ftm.finish_rotation(serial).await.map_err(|_| EnrolError::NoAnswer)??;

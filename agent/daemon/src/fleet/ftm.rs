@@ -92,7 +92,8 @@ impl FtmThread {
         common_name: &str,
         organisation: &str,
     ) -> oneshot::Receiver<Result<Vec<u8>, FtmError>> {
-        let (name, common_name, organisation) = (name.to_owned(), common_name.to_owned(), organisation.to_owned());
+        let (name, common_name, organisation) =
+            (name.to_owned(), common_name.to_owned(), organisation.to_owned());
         self.submit(Urgency::Background, move |module| {
             module.ftm.begin_rotation(&name, &common_name, &organisation)
         })

@@ -107,7 +107,11 @@ async fn build(inner: &Arc<Inner>) -> Built {
             .iter()
             .filter(|(signed, _)| signed.is_some() || with_unsigned)
             .map(|(signed, problem)| {
-                answer::info_entry(signed.as_ref().map_or("", |signed| &signed.jws), problem.as_ref(), language)
+                answer::info_entry(
+                    signed.as_ref().map_or("", |signed| &signed.jws),
+                    problem.as_ref(),
+                    language,
+                )
             })
             .collect();
         Bytes::from(answer::info_answer(&lines))
@@ -125,9 +129,9 @@ async fn signed(inner: &Arc<Inner>, unit: &Arc<Unit>, session: &Arc<Session>) ->
     }
     let (status, certificate) = (unit.status(), keys.sha256());
     let held = locked(&unit.signed).clone();
-    if let Some(held) = held.filter(|held| {
-        held.status == status && held.certificate == certificate && inner.now() < held.until
-    }) {
+    if let Some(held) = held
+        .filter(|held| held.status == status && held.certificate == certificate && inner.now() < held.until)
+    {
         return Ok(held);
     }
     let jws = match &session.opened {
@@ -163,7 +167,9 @@ async fn sign_one(inner: &Inner, session: &Session, unsigned: jws::Unsigned) -> 
             tracing::error!(device = %session.id, %error, "the host's FTM cannot sign");
             Err(ProblemKind::NotRegistered.into())
         }
-        Ok(Err(_)) | Err(_) => Err(Problem::about(ProblemKind::NotReady, "the host's FTM did not sign in time")),
+        Ok(Err(_)) | Err(_) => {
+            Err(Problem::about(ProblemKind::NotReady, "the host's FTM did not sign in time"))
+        }
     }
 }
 

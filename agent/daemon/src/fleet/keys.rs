@@ -39,7 +39,7 @@ pub(super) enum Appraised {
     /// Its key is the host's.
     L0(AppraisedL0),
     /// Its keys are its own.
-    L1(AppraisedL1),
+    L1(Box<AppraisedL1>),
 }
 
 impl Keys {
@@ -131,9 +131,10 @@ fn in_device(inner: &Inner, session: &Session, device: &dyn L1Device) -> (Keys, 
         return (Keys::default(), Standing::NotRegistered { reason });
     }
     let (now, trust) = (inner.clock.now(), &inner.trust);
-    let appraisal = appraise_l1(identity, &held.device_chain, &held.chip_chain, &trust.device, &trust.ftm, now);
+    let appraisal =
+        appraise_l1(identity, &held.device_chain, &held.chip_chain, &trust.device, &trust.ftm, now);
     let verdict = appraisal.verdict();
-    let keys = Keys::new(&held.device_chain, appraisal, Appraised::L1);
+    let keys = Keys::new(&held.device_chain, appraisal, |device| Appraised::L1(Box::new(device)));
     let standing = standing(verdict, &keys, now);
     if standing == Standing::Good && session.description.purpose == Purpose::Auth {
         for (domain, target) in trust.encryption.all() {

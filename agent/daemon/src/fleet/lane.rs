@@ -23,13 +23,14 @@ impl Lane {
     #[must_use]
     pub(super) fn start(name: &str, depth: usize) -> Self {
         let (queue, jobs) = sync_channel::<Job>(depth);
-        let spawned = std::thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(
-            move || {
+        let spawned = std::thread::Builder::new()
+            .name(name.chars().take(15).collect())
+            .stack_size(512 * 1024)
+            .spawn(move || {
                 while let Ok(job) = jobs.recv() {
                     job();
                 }
-            },
-        );
+            });
         if let Err(error) = spawned {
             tracing::error!(name, %error, "no thread for this device: every job on it will be refused");
         }

@@ -63,6 +63,7 @@ struct Inner {
     /// Set once the links that were there at the start have been tried.
     coldplugged: watch::Sender<bool>,
     leases: AtomicU64,
+    links: Mutex<Option<PathBuf>>,
     watcher: Mutex<Option<LinkWatcher>>,
     links_lost: AtomicBool,
     info: info::Cache,
@@ -95,6 +96,7 @@ impl Fleet {
             epoch: watch::Sender::new(0),
             coldplugged: watch::Sender::new(false),
             leases: AtomicU64::new(1),
+            links: Mutex::default(),
             watcher: Mutex::default(),
             links_lost: AtomicBool::new(false),
             info: info::Cache::default(),

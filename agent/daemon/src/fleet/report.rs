@@ -30,13 +30,17 @@ impl Fleet {
         let inner = &self.0;
         let mut notices = Vec::new();
         if !inner.trust.device.has_anchor() {
-            notices.push("no anchor for device certificates: every device is refused ([trust] device_anchors)".into());
+            notices.push(
+                "no anchor for device certificates: every device is refused ([trust] device_anchors)".into(),
+            );
         }
         if !inner.trust.ftm.has_anchor() {
-            notices.push("no anchor for chip certificates: every L1 device is refused ([trust] ftm_anchors)".into());
+            notices.push(
+                "no anchor for chip certificates: every L1 device is refused ([trust] ftm_anchors)".into(),
+            );
         }
         if inner.links_lost.load(Ordering::Relaxed) {
-            notices.push("the directory of device links is gone: make it again and restart this service ([serial] links)".into());
+            notices.push("the directory of device links is gone: make it again ([serial] links)".into());
         }
         let listed = inner.listed();
         let kind = |s: &Session| (s.description.identity.modality, s.description.identity.device_sub_type);
@@ -79,12 +83,16 @@ impl Fleet {
 
     /// What does not hold, in words.
     fn differs(&self, wanted: &WaitFor) -> Option<String> {
-        let found = self.0.listed().into_iter().find(|(_, s)| s.description.identity.serial_no == wanted.serial);
+        let found =
+            self.0.listed().into_iter().find(|(_, s)| s.description.identity.serial_no == wanted.serial);
         let serial = &wanted.serial;
         if let Some(present) = wanted.present
             && present != found.is_some()
         {
-            return Some(format!("device {serial} is {}", if present { "not connected" } else { "still connected" }));
+            return Some(format!(
+                "device {serial} is {}",
+                if present { "not connected" } else { "still connected" }
+            ));
         }
         let status = found.as_ref().map(|(unit, _)| unit.status());
         if let Some(want) = &wanted.status
@@ -92,11 +100,17 @@ impl Fleet {
         {
             let why = found.as_ref().and_then(|(unit, _)| unit.problem());
             let why = why.map(|problem| format!(" ({problem})")).unwrap_or_default();
-            return Some(format!("device {serial} is {}{why}", status.map_or("not connected", DeviceStatus::as_str)));
+            return Some(format!(
+                "device {serial} is {}{why}",
+                status.map_or("not connected", DeviceStatus::as_str)
+            ));
         }
         let certificate = found.and_then(|(_, session)| session.keys()).map(|keys| keys.sha256());
         if wanted.certificate_sha256.is_some() && certificate != wanted.certificate_sha256 {
-            return Some(format!("device {serial} has the certificate {}", certificate.as_deref().unwrap_or("(none)")));
+            return Some(format!(
+                "device {serial} has the certificate {}",
+                certificate.as_deref().unwrap_or("(none)")
+            ));
         }
         None
     }

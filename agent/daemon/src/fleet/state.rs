@@ -173,7 +173,8 @@ impl Machine {
         if let Connection::Quarantined { until } = self.connection
             && now >= until
         {
-            self.connection = Connection::Lost { reason: "it did not answer and is being opened again".into() };
+            self.connection =
+                Connection::Lost { reason: "it did not answer and is being opened again".into() };
         }
         match self.lease {
             Some(lease) if now > lease.deadline.saturating_add(OVERSTAY) => {
@@ -212,7 +213,10 @@ impl Machine {
             Connection::Opening => return about(ProblemKind::NotReady, "it is being opened"),
             Connection::Lost { reason } => return about(ProblemKind::NotReady, reason),
             Connection::Quarantined { .. } => {
-                return about(ProblemKind::NotReady, "it stopped answering and was set aside for some seconds");
+                return about(
+                    ProblemKind::NotReady,
+                    "it stopped answering and was set aside for some seconds",
+                );
             }
             Connection::Open => {}
         }
@@ -291,7 +295,10 @@ mod tests {
             ("lost", lost),
             ("quarantined", quarantined),
             ("open, pending", open(Standing::Pending, DeviceStatus::Ready)),
-            ("open, not registered", open(Standing::NotRegistered { reason: String::new() }, DeviceStatus::Ready)),
+            (
+                "open, not registered",
+                open(Standing::NotRegistered { reason: String::new() }, DeviceStatus::Ready),
+            ),
             ("open, refused", open(Standing::Refused { check: "path".into() }, DeviceStatus::Ready)),
             ("open, expired", open(Standing::Expired { reason: String::new() }, DeviceStatus::Ready)),
             ("open, good, reports Ready", ready()),
@@ -314,7 +321,11 @@ mod tests {
             let lost = {
                 let mut machine = machine.clone();
                 let effect = machine.apply(Event::Lost("x".into())).unwrap();
-                let to = if matches!(machine.connection, Connection::Quarantined { .. }) { "quarantined" } else { "lost" };
+                let to = if matches!(machine.connection, Connection::Quarantined { .. }) {
+                    "quarantined"
+                } else {
+                    "lost"
+                };
                 if effect.is_some() { format!("{to}, capture cancelled") } else { to.to_owned() }
             };
             let row = format!("| {name} | {} | {code} | {acquire} | {lost} |", machine.status());
@@ -361,7 +372,8 @@ mod tests {
             ]
             .prop_map(Event::Appraised),
             any_status().prop_map(|s| Event::Reported(report(s))),
-            (0..8u64, 0..120_000u64).prop_map(|(id, ms)| Event::Acquire(Lease { id, deadline: Duration::from_millis(ms) })),
+            (0..8u64, 0..120_000u64)
+                .prop_map(|(id, ms)| Event::Acquire(Lease { id, deadline: Duration::from_millis(ms) })),
             (0..8u64).prop_map(Event::Release),
         ]
     }

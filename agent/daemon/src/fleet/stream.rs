@@ -102,9 +102,7 @@ impl State {
                 Ok(Err(_)) => return None,
                 Err(_) if self.silent_since.elapsed() > SILENT => return None,
                 Err(_) => {
-                    if self.watcher.unit.session().is_none() {
-                        return None;
-                    }
+                    self.watcher.unit.session()?;
                     if let Some(last) = &self.last {
                         return Some(last.clone());
                     }
@@ -156,7 +154,11 @@ impl Watcher {
                 unit.frames.send_if_modified(|slot| slot.take().is_some());
             }
         };
-        self.unit.lanes().service.submit(job).map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))
+        self.unit
+            .lanes()
+            .service
+            .submit(job)
+            .map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))
     }
 }
 

@@ -35,18 +35,34 @@ pub(super) fn start(
     }
     match links {
         Some(directory) => {
-            let weak = Arc::downgrade(inner);
-            let watcher = LinkWatcher::start(&directory, move |event| {
-                if let Some(inner) = weak.upgrade() {
-                    follow(&inner, event);
-                }
-            })?;
-            *locked(&inner.watcher) = Some(watcher);
+            watch_links(inner, &directory)?;
+            *locked(&inner.links) = Some(directory);
         }
         None => scanned(inner),
     }
     tokio::spawn(keep_time(Arc::downgrade(inner)));
     Ok(())
+}
+
+fn watch_links(inner: &Arc<Inner>, directory: &Path) -> Result<(), WatchError> {
+    let weak = Arc::downgrade(inner);
+    let watcher = LinkWatcher::start(directory, move |event| {
+        if let Some(inner) = weak.upgrade() {
+            follow(&inner, event);
+        }
+    })?;
+    *locked(&inner.watcher) = Some(watcher);
+    Ok(())
+}
+
+/// The directory was gone; looks whether it is there again.
+fn watch_links_again(inner: &Arc<Inner>) {
+    let Some(directory) = locked(&inner.links).clone() else { return };
+    if watch_links(inner, &directory).is_ok() {
+        tracing::info!(directory = %directory.display(), "the directory of links is there again");
+        inner.links_lost.store(false, Ordering::Relaxed);
+        inner.publish();
+    }
 }
 
 /// Runs on the watcher's thread.
@@ -59,7 +75,10 @@ fn follow(inner: &Arc<Inner>, event: LinkEvent) {
         LinkEvent::Vanished { name } => vanished(inner, &name),
         LinkEvent::Scanned => scanned(inner),
         LinkEvent::Lost(reason) => {
-            tracing::error!(reason, "the directory of links is gone: no device will be found until this service is started again");
+            tracing::error!(
+                reason,
+                "the directory of links is gone: no device is found until it is there again"
+            );
             inner.links_lost.store(true, Ordering::Relaxed);
             inner.publish();
         }
@@ -151,14 +170,17 @@ fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, Device
     let opened = open_with(&inner.factories, &unit.path, || events(inner, unit))?;
     let report = opened.device().status(HEALTH)?;
     let id = device_id(&opened.device().description().identity);
-    let twin = inner.units().iter().any(|other| {
-        !Arc::ptr_eq(other, unit) && other.session().is_some_and(|session| session.id == id)
-    });
+    let twin = inner
+        .units()
+        .iter()
+        .any(|other| !Arc::ptr_eq(other, unit) && other.session().is_some_and(|session| session.id == id));
     if twin {
         return Err(DeviceError::new(
             DeviceErrorKind::InUse,
-            format!("serial number {} is already in use by another device: one of the two is a clone",
-                opened.device().description().identity.serial_no),
+            format!(
+                "serial number {} is already in use by another device: one of the two is a clone",
+                opened.device().description().identity.serial_no
+            ),
         ));
     }
     let session = Arc::new(Session::new(opened, id));
@@ -264,6 +286,9 @@ async fn keep_time(inner: Weak<Inner>) {
         let health = now >= next_health;
         if health {
             next_health = now + HEALTH_EVERY;
+            if inner.links_lost.load(Ordering::Relaxed) {
+                watch_links_again(&inner);
+            }
         }
         for unit in inner.units().iter() {
             if unit.tick(now) == Some(Effect::Abandon) {
