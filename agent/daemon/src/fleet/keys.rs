@@ -37,7 +37,7 @@ pub(super) struct Keys {
 #[derive(Debug)]
 pub(super) enum Appraised {
     /// Its key is the host's.
-    L0(AppraisedL0),
+    L0(Box<AppraisedL0>),
     /// Its keys are its own.
     L1(Box<AppraisedL1>),
 }
@@ -114,7 +114,7 @@ fn on_host(inner: &Inner, session: &Session) -> (Keys, Standing) {
     let now = inner.clock.now();
     let appraisal = appraise_l0(identity, &chain, &inner.trust.device, now);
     let verdict = appraisal.verdict();
-    let keys = Keys::new(&chain, appraisal, Appraised::L0);
+    let keys = Keys::new(&chain, appraisal, |device| Appraised::L0(Box::new(device)));
     let standing = standing(verdict, &keys, now);
     (keys, standing)
 }
