@@ -641,6 +641,8 @@ fn a_late_answer_is_not_taken_for_the_next_one() {
 
 #[test]
 fn a_flood_is_held_back_and_answers_still_come() {
+    // Longer than the driver ever pauses.
+    const PATIENCE: Duration = Duration::from_secs(3);
     for line in LINES {
         let (host, mut end) = line();
         let thread = std::thread::spawn(move || {
@@ -653,7 +655,10 @@ fn a_flood_is_held_back_and_answers_still_come() {
                         for incoming in role.receive(&buffer[..length]) {
                             let Incoming::Request { ticket, request } = incoming else { panic!("refused") };
                             flooding |= matches!(request, Request::StreamStart(_));
-                            end.write_all(&honest(&mut role, ticket, request), LONG).unwrap();
+                            let answer = honest(&mut role, ticket, request);
+                            if end.write_all(&answer, PATIENCE).is_err() {
+                                return sent;
+                            }
                         }
                     }
                     Err(error) if error.kind == PipeErrorKind::TimedOut && flooding => {}
@@ -662,8 +667,7 @@ fn a_flood_is_held_back_and_answers_still_come() {
                 if flooding {
                     sent += 1;
                     let frame = role.event(Event::Frame(testing::frame(sent, 2000)));
-                    // Longer than the driver ever pauses.
-                    if end.write_all(&frame, Duration::from_secs(3)).is_err() {
+                    if end.write_all(&frame, PATIENCE).is_err() {
                         return sent;
                     }
                 }
