@@ -61,23 +61,60 @@ pub struct Instance {
     pub devices: Vec<Device>,
 }
 
+/// What to start.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// "registration", "auth" or "all".
+    pub profile: &'a str,
+    /// "l0", "l1" or "mixed".
+    pub level: &'a str,
+    /// Further options of `biosim demo`.
+    pub options: &'a [&'a str],
+    /// Port; `None` leaves the choice to the daemon.
+    pub port: Option<u16>,
+    /// Lines for sections of the daemon's configuration, such as `("sbi", "language = \"fr\"")`.
+    pub config: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { profile: "all", level: "l1", options: &[], port: Some(0), config: &[] }
+    }
+}
+
 impl Instance {
-    /// Starts `biosim demo --serve-only` with a free port and waits until every device is ready.
+    /// Starts `biosim demo --serve-only` on a free port and waits until every device is ready.
     ///
     /// # Panics
     /// With the end of its output when it does not start.
     #[must_use]
-    pub fn start(profile: &str, level: &str, extra: &[&str]) -> Self {
+    pub fn start(profile: &str, level: &str, options: &[&str]) -> Self {
+        Self::set_up(&Setup { profile, level, options, ..Setup::default() })
+    }
+
+    /// [`Self::start`] with all choices.
+    ///
+    /// # Panics
+    /// With the end of its output when it does not start.
+    #[must_use]
+    pub fn set_up(setup: &Setup<'_>) -> Self {
         let dir = tempfile::Builder::new().prefix("bt-").tempdir().expect("a temporary folder");
         let ready_file = dir.path().join("ready.json");
         let output = File::create(dir.path().join("biosim.log")).expect("a log file");
-        let child = Command::new(program("biosim"))
-            .args(["demo", "--serve-only", "--port", "0", "--profile", profile, "--level", level])
+        let mut command = Command::new(program("biosim"));
+        command.args(["demo", "--serve-only", "--profile", setup.profile, "--level", setup.level]);
+        if let Some(port) = setup.port {
+            command.args(["--port", &port.to_string()]);
+        }
+        if !setup.config.is_empty() {
+            command.arg("--biotrustd").arg(configuring_wrapper(dir.path(), setup.config));
+        }
+        let child = command
             .arg("--ready-file")
             .arg(&ready_file)
             .arg("--keep")
             .arg(dir.path().join("w"))
-            .args(extra)
+            .args(setup.options)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
@@ -263,6 +300,26 @@ impl Drop for Instance {
             }
         }
     }
+}
+
+/// A stand-in for biotrustd that edits the configuration it is given and then becomes the real one.
+fn configuring_wrapper(dir: &Path, config: &[(&str, &str)]) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    // biotrustd --config FILE --ready-file FILE
+    let mut script = "#!/bin/sh\nset -e\n".to_owned();
+    for (section, line) in config {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        script.push_str(&format!(
+            "sed -i '/^{key} = /d' \"$2\"\n\
+             if grep -q '^\\[{section}\\]$' \"$2\"; then sed -i 's|^\\[{section}\\]$|[{section}]\\n{line}|' \"$2\"\n\
+             else printf '\\n[{section}]\\n%s\\n' '{line}' >> \"$2\"; fi\n"
+        ));
+    }
+    script.push_str(&format!("exec '{}' \"$@\"\n", program("biotrustd").display()));
+    let path = dir.join("biotrustd.sh");
+    std::fs::write(&path, script).expect("a script");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    path
 }
 
 /// One request on a control socket of the daemon.

@@ -11,6 +11,7 @@ pub mod http;
 pub mod instance;
 pub mod mjpeg;
 pub mod requests;
+pub mod shared;
 pub mod wait;
 
 pub use http::{Connection, Reply, Request};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use biotrust_tests::ctk::decode::Selected;
 use biotrust_tests::ctk::request::{self, EMPTY_HASH};
-use biotrust_tests::ctk::{CASES, Call, Case, Expect, Operator, Project, Validator};
+use biotrust_tests::ctk::{CASES, Call, Case, Operator, Project, Validator};
 use serde_json::Value;
 
 mod fixtures;
