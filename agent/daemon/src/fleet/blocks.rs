@@ -220,8 +220,8 @@ const CAMERA: u8 = 1;
 const VIDEO_FRAME: u8 = 6;
 
 fn sign(inner: &Inner, session: &Session, inputs: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Problem> {
-    let serial = &session.description.identity.serial_no;
-    match inner.ftm.sign(Urgency::Interactive, serial, inputs).blocking_recv() {
+    let key = session.id.as_str();
+    match inner.ftm.sign(Urgency::Interactive, key, inputs).blocking_recv() {
         Ok(Ok(signatures)) => Ok(signatures),
         Ok(Err(error)) => Err(internal(session, &error)),
         Err(_) => Err(Problem::about(ProblemKind::NotReady, "the host's FTM does not answer")),

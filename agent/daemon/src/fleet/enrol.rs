@@ -46,7 +46,7 @@ impl Fleet {
     pub async fn enrol_begin(&self, serial: &str) -> Result<Vec<u8>, EnrolError> {
         let (_, session) = self.on_host(serial)?;
         let provider = &session.description.identity.device_provider;
-        let answer = self.0.ftm.begin_rotation(serial, serial, provider).await;
+        let answer = self.0.ftm.begin_rotation(session.id.as_str(), serial, provider).await;
         Ok(answer.map_err(|_| EnrolError::NoAnswer)??)
     }
 
@@ -57,20 +57,25 @@ impl Fleet {
     /// [`EnrolError`]; nothing has changed then, unless only the last step failed, which the next start repeats.
     pub async fn enrol_finish(&self, serial: &str, chain: Vec<Vec<u8>>) -> Result<String, EnrolError> {
         let inner = &self.0;
-        let (unit, _) = self.on_host(serial)?;
+        let (unit, session) = self.on_host(serial)?;
+        let key = session.id.as_str();
         let refuse = |why: String| EnrolError::Certificate(why);
         let leaf = chain.first().ok_or_else(|| refuse("the chain is empty".into()))?;
         let path = inner.trust.device.verify(leaf, inner.clock.now()).map_err(|e| refuse(e.to_string()))?;
         let sha256 = path.leaf().sha256();
-        let next = inner.ftm.next_public_key(serial).await.map_err(|_| EnrolError::NoAnswer)??;
+        let next = inner.ftm.next_public_key(key).await.map_err(|_| EnrolError::NoAnswer)??;
         if next.as_deref() != Some(path.leaf().spki_der()) {
             return Err(refuse(
                 "it does not certify the key of the last request; ask for a request again".into(),
             ));
         }
-        inner.store().put_pending(serial, &chain)?;
-        inner.ftm.finish_rotation(serial).await.map_err(|_| EnrolError::NoAnswer)??;
-        inner.store().confirm(serial)?;
+        let (worker, key) = (Arc::clone(inner), key.to_owned());
+        blocking(move || {
+            worker.store().put_pending(&key, &chain)?;
+            worker.ftm.finish_rotation(&key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+            Ok(worker.store().confirm(&key)?)
+        })
+        .await?;
         tracing::info!(serial, certificate = sha256, "device enrolled");
         self.appraised(&unit).await;
         Ok(sha256)
@@ -82,9 +87,13 @@ impl Fleet {
     /// [`EnrolError`].
     pub async fn destroy_key(&self, serial: &str) -> Result<(), EnrolError> {
         let inner = &self.0;
-        let (unit, _) = self.on_host(serial)?;
-        inner.store().forget(serial)?;
-        inner.ftm.destroy(serial).await.map_err(|_| EnrolError::NoAnswer)??;
+        let (unit, session) = self.on_host(serial)?;
+        let (worker, key) = (Arc::clone(inner), session.id.to_string());
+        blocking(move || {
+            worker.store().forget(&key)?;
+            Ok(worker.ftm.destroy(&key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??)
+        })
+        .await?;
         tracing::info!(serial, "device key destroyed");
         self.appraised(&unit).await;
         Ok(())
@@ -114,32 +123,40 @@ impl Fleet {
     }
 }
 
+/// Work that waits for the disk or the FTM, off the async threads. It runs to its end even when nobody waits any more.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EnrolError> + Send + 'static,
+) -> Result<T, EnrolError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EnrolError::NoAnswer)?
+}
+
 /// The chain of the key that is current in the FTM, finishing or dropping what a crash left half-way. `current` is
 /// the public key in use, `next` the one of an unfinished rotation. Blocking.
 pub(super) fn reconcile(
     inner: &Inner,
-    serial: &str,
+    key_name: &str,
     current: Option<&[u8]>,
 ) -> Result<Option<Vec<Vec<u8>>>, EnrolError> {
     let certifies = |enrolment: &Enrolment, key: &[u8]| {
         let leaf = enrolment.chain.first().and_then(|der| Certificate::parse(der).ok());
         leaf.is_some_and(|leaf| leaf.spki_der() == key)
     };
-    let enrolments = inner.store().enrolments(serial)?;
+    let enrolments = inner.store().enrolments(key_name)?;
     if let Some(pending) = enrolments.iter().find(|e| !e.current) {
         // written, but did the key slot follow?
-        let next = inner.ftm.next_public_key(serial).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+        let next =
+            inner.ftm.next_public_key(key_name).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
         if next.is_some_and(|key| certifies(pending, &key)) {
-            inner.ftm.finish_rotation(serial).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
-            inner.store().confirm(serial)?;
-            tracing::info!(serial, "finished an enrolment that was cut short");
+            inner.ftm.finish_rotation(key_name).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+            inner.store().confirm(key_name)?;
+            tracing::info!(key_name, "finished an enrolment that was cut short");
             return Ok(Some(pending.chain.clone()));
         }
         if current.is_some_and(|key| certifies(pending, key)) {
-            inner.store().confirm(serial)?;
+            inner.store().confirm(key_name)?;
             return Ok(Some(pending.chain.clone()));
         }
-        inner.store().drop_pending(serial)?;
+        inner.store().drop_pending(key_name)?;
     }
     let held = enrolments.into_iter().find(|e| e.current && current.is_some_and(|key| certifies(e, key)));
     Ok(held.map(|e| e.chain))

@@ -155,8 +155,8 @@ async fn by_host(inner: &Inner, unit: &Unit, session: &Session, keys: &Keys) -> 
 }
 
 async fn sign_one(inner: &Inner, session: &Session, unsigned: jws::Unsigned) -> Result<String, Problem> {
-    let serial = &session.description.identity.serial_no;
-    let answer = inner.ftm.sign(Urgency::Interactive, serial, vec![unsigned.signing_input().to_vec()]);
+    let key = session.id.as_str();
+    let answer = inner.ftm.sign(Urgency::Interactive, key, vec![unsigned.signing_input().to_vec()]);
     let signatures = tokio::time::timeout(SIGN, answer).await;
     match signatures {
         Ok(Ok(Ok(signatures))) => match signatures.first() {

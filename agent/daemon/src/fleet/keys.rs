@@ -99,13 +99,13 @@ pub(super) fn appraise(inner: &Arc<Inner>, unit: &Unit) {
 fn on_host(inner: &Inner, session: &Session) -> (Keys, Standing) {
     let identity = &session.description.identity;
     let not_registered = |reason: String| (Keys::default(), Standing::NotRegistered { reason });
-    let current = match inner.ftm.public_key(&identity.serial_no).blocking_recv() {
+    let current = match inner.ftm.public_key(session.id.as_str()).blocking_recv() {
         Ok(Ok(key)) => Some(key),
         Ok(Err(FtmError::NoKey(_))) => None,
         Ok(Err(error)) => return not_registered(error.to_string()),
         Err(_) => return not_registered("the host's FTM did not answer".into()),
     };
-    let chain = match enrol::reconcile(inner, &identity.serial_no, current.as_deref()) {
+    let chain = match enrol::reconcile(inner, session.id.as_str(), current.as_deref()) {
         Ok(Some(chain)) => chain,
         Ok(None) if current.is_some() => return not_registered("its key has no certificate yet".into()),
         Ok(None) => return not_registered("this host has no key for it".into()),

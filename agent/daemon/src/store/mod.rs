@@ -30,7 +30,9 @@ pub enum StoreError {
         why: String,
     },
     /// Written by a later version of biotrustd.
-    #[error("the state file {file} was written by a later version (schema {found}, this one knows {SCHEMA}); use that version")]
+    #[error(
+        "the state file {file} was written by a later version (schema {found}, this one knows {SCHEMA}); use that version"
+    )]
     TooNew {
         /// The file.
         file: PathBuf,
@@ -77,7 +79,11 @@ impl Store {
             let file = file.to_owned();
             move |error: std::io::Error| StoreError::Io { doing, file, why: error.to_string() }
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("create", directory))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io("create", directory))?;
         std::fs::OpenOptions::new()
             .read(true)
             .append(true)
@@ -93,7 +99,8 @@ impl Store {
     fn prepare(&self) -> Result<(), StoreError> {
         let fail = |e: rusqlite::Error| damaged(&self.file, &e);
         self.db.busy_timeout(Duration::from_secs(2)).map_err(fail)?;
-        let pragma = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(fail);
+        let pragma =
+            |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(fail);
         let (application, schema) = (pragma("application_id")?, pragma("user_version")?);
         let tables: i64 =
             self.db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(fail)?;
@@ -109,10 +116,10 @@ impl Store {
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
                  BEGIN IMMEDIATE;
                  CREATE TABLE IF NOT EXISTS enrolment (
-                     serial  TEXT NOT NULL,
+                     device  TEXT NOT NULL,
                      current INTEGER NOT NULL CHECK (current IN (0, 1)),
                      chain   TEXT NOT NULL,
-                     PRIMARY KEY (serial, current)
+                     PRIMARY KEY (device, current)
                  ) STRICT;
                  PRAGMA application_id={APPLICATION_ID};
                  PRAGMA user_version={SCHEMA};
@@ -125,18 +132,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
-    pub fn enrolments(&self, serial: &str) -> Result<Vec<Enrolment>, StoreError> {
+    pub fn enrolments(&self, device: &str) -> Result<Vec<Enrolment>, StoreError> {
         let fail = |e: rusqlite::Error| damaged(&self.file, &e);
         let mut query = self
             .db
-            .prepare_cached("SELECT current, chain FROM enrolment WHERE serial = ?1 ORDER BY current DESC")
+            .prepare_cached("SELECT current, chain FROM enrolment WHERE device = ?1 ORDER BY current DESC")
             .map_err(fail)?;
         let rows = query
-            .query_map([serial], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)))
+            .query_map([device], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)))
             .map_err(fail)?;
         rows.map(|row| {
             let (current, chain) = row.map_err(fail)?;
-            Ok(Enrolment { chain: self.decode(serial, &chain)?, current })
+            Ok(Enrolment { chain: self.decode(device, &chain)?, current })
         })
         .collect()
     }
@@ -145,11 +152,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_pending(&self, serial: &str, chain: &[Vec<u8>]) -> Result<(), StoreError> {
+    pub fn put_pending(&self, device: &str, chain: &[Vec<u8>]) -> Result<(), StoreError> {
         self.write(
-            "INSERT INTO enrolment (serial, current, chain) VALUES (?1, 0, ?2)
-             ON CONFLICT (serial, current) DO UPDATE SET chain = excluded.chain",
-            params![serial, encode(chain)],
+            "INSERT INTO enrolment (device, current, chain) VALUES (?1, 0, ?2)
+             ON CONFLICT (device, current) DO UPDATE SET chain = excluded.chain",
+            params![device, encode(chain)],
         )
     }
 
@@ -157,17 +164,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn confirm(&mut self, serial: &str) -> Result<(), StoreError> {
+    pub fn confirm(&mut self, device: &str) -> Result<(), StoreError> {
         let fail = |file: &Path, e: rusqlite::Error| written(file, &e);
         let transaction = self.db.transaction().map_err(|e| fail(&self.file, e))?;
         let pending: Option<String> = transaction
-            .query_row("SELECT chain FROM enrolment WHERE serial = ?1 AND current = 0", [serial], |row| row.get(0))
+            .query_row("SELECT chain FROM enrolment WHERE device = ?1 AND current = 0", [device], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|e| fail(&self.file, e))?;
         if pending.is_some() {
             transaction
-                .execute("DELETE FROM enrolment WHERE serial = ?1 AND current = 1", [serial])
-                .and_then(|_| transaction.execute("UPDATE enrolment SET current = 1 WHERE serial = ?1", [serial]))
+                .execute("DELETE FROM enrolment WHERE device = ?1 AND current = 1", [device])
+                .and_then(|_| {
+                    transaction.execute("UPDATE enrolment SET current = 1 WHERE device = ?1", [device])
+                })
                 .map_err(|e| fail(&self.file, e))?;
         }
         transaction.commit().map_err(|e| fail(&self.file, e))
@@ -177,28 +188,29 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn drop_pending(&self, serial: &str) -> Result<(), StoreError> {
-        self.write("DELETE FROM enrolment WHERE serial = ?1 AND current = 0", [serial])
+    pub fn drop_pending(&self, device: &str) -> Result<(), StoreError> {
+        self.write("DELETE FROM enrolment WHERE device = ?1 AND current = 0", [device])
     }
 
     /// Forgets a device.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn forget(&self, serial: &str) -> Result<(), StoreError> {
-        self.write("DELETE FROM enrolment WHERE serial = ?1", [serial])
+    pub fn forget(&self, device: &str) -> Result<(), StoreError> {
+        self.write("DELETE FROM enrolment WHERE device = ?1", [device])
     }
 
     fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
         self.db.execute(sql, values).map(drop).map_err(|e| written(&self.file, &e))
     }
 
-    fn decode(&self, serial: &str, chain: &str) -> Result<Vec<Vec<u8>>, StoreError> {
-        chain
-            .split_ascii_whitespace()
-            .map(|one| STANDARD.decode(one))
-            .collect::<Result<_, _>>()
-            .map_err(|e| StoreError::Damaged { file: self.file.clone(), why: format!("certificates of {serial}: {e}") })
+    fn decode(&self, device: &str, chain: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+        chain.split_ascii_whitespace().map(|one| STANDARD.decode(one)).collect::<Result<_, _>>().map_err(
+            |e| StoreError::Damaged {
+                file: self.file.clone(),
+                why: format!("certificates of {device}: {e}"),
+            },
+        )
     }
 }
 
@@ -230,9 +242,15 @@ mod tests {
 
         let mut store = Store::open(directory.path()).unwrap();
         let both = store.enrolments("S1").unwrap();
-        assert_eq!(both.iter().map(|e| (e.current, e.chain.len())).collect::<Vec<_>>(), [(true, 2), (false, 1)]);
+        assert_eq!(
+            both.iter().map(|e| (e.current, e.chain.len())).collect::<Vec<_>>(),
+            [(true, 2), (false, 1)]
+        );
         store.confirm("S1").unwrap();
-        assert_eq!(store.enrolments("S1").unwrap(), [Enrolment { chain: vec![b"b".to_vec()], current: true }]);
+        assert_eq!(
+            store.enrolments("S1").unwrap(),
+            [Enrolment { chain: vec![b"b".to_vec()], current: true }]
+        );
         store.confirm("S1").unwrap();
         assert_eq!(store.enrolments("S1").unwrap().len(), 1, "confirming twice loses nothing");
         store.forget("S1").unwrap();
