@@ -22,28 +22,21 @@ pub(crate) struct Agent {
 /// What the daemon knows of a device, as far as biosim cares.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AgentDevice {
-    /// Serial number.
-    pub(crate) serial: String,
+    /// Serial number; `None` for a line without a device.
+    #[serde(default)]
+    pub(crate) serial: Option<String>,
     /// `deviceId` on the wire.
-    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
     /// `deviceStatus` on the wire.
-    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) status: Option<String>,
     /// Why it is not Ready.
     #[serde(default)]
     pub(crate) reason: Option<String>,
     /// Why it is not in the answers.
     #[serde(default)]
     pub(crate) left_out: Option<String>,
-    /// Its certificate.
-    #[serde(default)]
-    pub(crate) certificate: Option<AgentCertificate>,
-}
-
-/// A certificate as the daemon shows it.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct AgentCertificate {
-    /// SHA-256 of the DER, hex.
-    pub(crate) sha256: String,
 }
 
 /// What must hold at once for a device.
@@ -67,6 +60,11 @@ impl Agent {
     pub(crate) fn devices(&self) -> Result<Vec<AgentDevice>, CallError> {
         let status = self.call(&json!({"op": "status"}), PATIENCE)?;
         self.read(status.get("devices").cloned().unwrap_or_default())
+    }
+
+    /// One device.
+    pub(crate) fn device(&self, serial: &str) -> Result<Option<AgentDevice>, CallError> {
+        Ok(self.devices()?.into_iter().find(|device| device.serial.as_deref() == Some(serial)))
     }
 
     /// Returns when `condition` holds for `serial`.

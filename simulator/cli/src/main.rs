@@ -3,11 +3,32 @@
 mod agent;
 mod args;
 mod control;
+mod ctl;
 mod demo;
 mod files;
 mod interrupt;
 mod jsonlines;
+mod lab;
 mod pki;
 mod profile;
+mod say;
+mod serve;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let outcome = match args::Cli::parse().command {
+        args::Command::Demo(args) => demo::run(&args),
+        args::Command::Serve(args) => serve::run(&args),
+        args::Command::Ctl(args) => ctl::run(args).map(|answer| {
+            say::result(answer);
+            ExitCode::SUCCESS
+        }),
+    };
+    outcome.unwrap_or_else(|error| {
+        say::complaint(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -26,9 +26,9 @@ pub(super) fn run(core: &Core) {
             drop(core.wait(state, due));
             continue;
         }
-        // A late frame does not make the next ones come faster.
+        // A late frame makes the next one come a little earlier, but not in a burst.
         let pause = Duration::from_secs(1) / u32::from(stream.job.fps.clamp(1, 30));
-        due = now.max(due + pause).max(now + pause / 2);
+        due = (due + pause).max(now + pause / 2);
 
         // While a capture looks at the same part, show what it sees, with its mark.
         let capture = state.capture.as_ref().filter(|capture| capture.view.sub_id == stream.job.sub_id);
@@ -43,7 +43,11 @@ pub(super) fn run(core: &Core) {
             Sight::Nobody => core.studio.empty(&view),
             Sight::Subject { quality, .. } => {
                 let look = Look { view: &view, scene: &seen.scene, quality, take: seen.take, wanted };
-                core.studio.picture_unless_busy(&look)
+                match last {
+                    // The first frame must not wait until the subject is drawn.
+                    None => core.studio.kept_picture(&look).or_else(|| core.studio.empty(&view)),
+                    Some(_) => core.studio.picture_unless_busy(&look),
+                }
             }
         };
         // What cannot be made now is made next time; until then the last picture is still true enough.

@@ -113,10 +113,10 @@ impl Studio {
 
     /// The picture of the same for the preview; `None` when it is not there yet and cannot be made now.
     pub(crate) fn picture_unless_busy(&self, look: &Look<'_>) -> Option<Picture> {
-        let key = self.key(look);
-        if let Some(frame) = self.kept(&key) {
-            return Some(frame.picture().clone());
+        if let Some(picture) = self.kept_picture(look) {
+            return Some(picture);
         }
+        let key = self.key(look);
         let _making = match self.making.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -124,6 +124,11 @@ impl Studio {
         };
         let made = self.kept_or_made(key, look, &|| false);
         made.ok().flatten().map(|frame| frame.picture().clone())
+    }
+
+    /// The picture of a look that has been had before.
+    pub(crate) fn kept_picture(&self, look: &Look<'_>) -> Option<Picture> {
+        self.kept(&self.key(look)).map(|frame| frame.picture().clone())
     }
 
     /// The picture that says what to present.
