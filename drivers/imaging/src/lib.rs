@@ -4,9 +4,12 @@
 //! computation on memory: nothing here does I/O, spawns or knows the time, and no error or `Debug` shows a pixel.
 //! How the estimators and the encoders were measured stands in `docs/developers/imaging.md`.
 
+pub(crate) mod density;
 mod image;
 pub mod jp2;
 pub mod preview;
 pub mod quality;
+pub mod segment;
 
+pub use density::Dpi;
 pub use image::{Circle, Gray, ImageError, IrisGeometry, MAX_SIDE, Rect, Rgb};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use biosim_image::Subject;
-use biotrust_imaging::Gray;
+use biotrust_imaging::{Gray, Rgb};
 use biotrust_model::{BioSubType, Purpose};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,6 +20,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 gray(&directory.join(name), &subject.iris(eye, purpose, number as u64, quality)?.image)?;
             }
         }
+        for (name, missing) in [
+            ("face", &[][..]),
+            ("exception", &[BioSubType::LeftThumb, BioSubType::RightRingFinger, BioSubType::Left]),
+        ] {
+            let image = subject.face(number as u64, quality, missing)?;
+            colour(&directory.join(format!("{name}-{number}.ppm")), &image)?;
+        }
         let slap = subject.slap(&BioSubType::LEFT_SLAP, number as u64, quality)?;
         gray(&directory.join(format!("slap-{number}.pgm")), &slap.image)?;
     }
@@ -29,5 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn gray(path: &Path, image: &Gray) -> std::io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     write!(file, "P5\n{} {}\n255\n", image.width(), image.height())?;
+    file.write_all(image.pixels())
+}
+
+fn colour(path: &Path, image: &Rgb) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    write!(file, "P6\n{} {}\n255\n", image.width(), image.height())?;
     file.write_all(image.pixels())
 }

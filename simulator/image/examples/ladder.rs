@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use biosim_image::Subject;
-use biotrust_imaging::jp2::Dpi;
-use biotrust_imaging::{Gray, quality};
+use biotrust_imaging::{Dpi, Gray, quality};
 use biotrust_model::BioSubType;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,7 +8,7 @@ use core::f32::consts::PI;
 use biotrust_imaging::{Circle, Gray, ImageError, IrisGeometry};
 use biotrust_model::Purpose;
 
-use crate::noise::{Field, mix, ramp, smoothstep, to_byte};
+use crate::noise::{Field, length, mix, ramp, smoothstep, to_byte};
 use crate::random::Random;
 
 /// An eye and where it is in its image.
@@ -146,7 +146,7 @@ impl View {
             geometry: IrisGeometry { pupil, limbus },
             roll: random.between(-0.01, 0.01),
             opening: (eye.opening.0 - squint, eye.opening.1 - 0.5 * squint),
-            blur: 0.45 + 5.0 * blurred,
+            blur: (0.45 + 5.0 * blurred) * radius / REGISTRATION_RADIUS,
             contrast: 1.0 - 0.62 * faint,
             noise: 1.8 + 4.0 * loss,
             glints: [(-0.10, -0.08), (0.09, -0.07)].map(|(dx, dy): (f32, f32)| {
@@ -181,11 +181,10 @@ impl View {
         let mut field = Field::from_fn(width, height, |x, y| {
             let ((skin, pores), veins) = noises.next().unwrap_or(((&0.0, &0.0), &0.0));
             let inside = self.inside(x, y);
-            let grey = mix(
-                self.lid(x, y, inside, *skin, *pores),
-                self.eyeball(eye, x, y, *veins),
-                ramp(-1.5, 1.5, inside),
-            );
+            let open = ramp(-1.5, 1.5, inside);
+            let lid = if open < 1.0 { self.lid(x, y, inside, *skin, *pores) } else { 0.0 };
+            let eye = if open > 0.0 { self.eyeball(eye, x, y, *veins) } else { 0.0 };
+            let grey = mix(lid, eye, open);
             // The upper lid and its lashes shade what is below them.
             let shade = 1.0 - 0.25 * ramp(0.30 * limbus.radius, 0.0, inside);
             if inside > 0.0 { grey * shade } else { grey }
@@ -202,8 +201,8 @@ impl View {
 
     fn eyeball(&self, eye: &Eye, x: f32, y: f32, veins: f32) -> f32 {
         let IrisGeometry { pupil, limbus } = self.geometry;
-        let from_pupil = libm::hypotf(x - pupil.x, y - pupil.y);
-        let from_limbus = libm::hypotf(x - limbus.x, y - limbus.y);
+        let from_pupil = length(x - pupil.x, y - pupil.y);
+        let from_limbus = length(x - limbus.x, y - limbus.y);
         let pupil_edge = ramp(pupil.radius - 1.0, pupil.radius + 1.0, from_pupil);
         let limbus_edge = ramp(limbus.radius - 2.0, limbus.radius + 2.0, from_limbus);
         let sclera = 196.0 + 5.0 * veins - 30.0 * ramp(limbus.radius, 1.7 * limbus.radius, from_limbus);
@@ -256,7 +255,7 @@ impl View {
                 let (x, y) = (x as f32, y as f32);
                 if self.inside(x, y) < 0.0 {
                     *cell = MASKED_LID;
-                } else if libm::hypotf(x - cx, y - cy) > radius {
+                } else if length(x - cx, y - cy) > radius {
                     *cell = MASKED_SCLERA;
                 }
             }
@@ -275,7 +274,7 @@ fn dot(field: &mut Field, x: f32, y: f32, radius: f32, grey: f32, strength: f32)
     }
     for (row, line) in field.cells.chunks_exact_mut(field.width).enumerate().skip(top).take(bottom - top) {
         for (column, cell) in (left..).zip(line.get_mut(left..right).unwrap_or_default()) {
-            let distance = libm::hypotf(column as f32 - x, row as f32 - y);
+            let distance = length(column as f32 - x, row as f32 - y);
             *cell = mix(*cell, grey, strength * ramp(reach, radius - 1.0, distance));
         }
     }

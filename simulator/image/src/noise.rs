@@ -11,10 +11,6 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn filled(width: usize, height: usize, value: f32) -> Self {
-        Self { width, height, cells: vec![value; width * height] }
-    }
-
     /// A field from a function of column and row.
     pub(crate) fn from_fn(width: usize, height: usize, mut value: impl FnMut(f32, f32) -> f32) -> Self {
         let mut cells = Vec::with_capacity(width * height);
@@ -53,8 +49,8 @@ impl Field {
 
     /// The value between four cells; the edge goes on for ever.
     pub(crate) fn sample(&self, x: f32, y: f32) -> f32 {
-        let x = x.clamp(0.0, self.width as f32 - 1.001);
-        let y = y.clamp(0.0, self.height as f32 - 1.001);
+        let x = x.min(self.width as f32 - 1.001).max(0.0);
+        let y = y.min(self.height as f32 - 1.001).max(0.0);
         let (column, row) = (x as usize, y as usize);
         let (across, down) = (x - column as f32, y - row as f32);
         let at = row * self.width + column;
@@ -68,42 +64,49 @@ impl Field {
         }
     }
 
+    /// Slopes at a cell, from its neighbours two cells apart; 0 at the edges.
+    pub(crate) fn slope(&self, x: usize, y: usize) -> (f32, f32) {
+        let inside = x > 0 && y > 0 && x + 1 < self.width && y + 1 < self.height;
+        let at = y * self.width + x;
+        let cell = |at: usize| self.cells.get(at).copied().unwrap_or(0.0);
+        if inside {
+            ((cell(at + 1) - cell(at - 1)) / 2.0, (cell(at + self.width) - cell(at - self.width)) / 2.0)
+        } else {
+            (0.0, 0.0)
+        }
+    }
+
     /// Three box blurs, near a Gaussian of this standard deviation in pixels.
     pub(crate) fn blur(&mut self, sigma: f32) {
-        let radius = box_radius(sigma);
-        if radius == 0 {
-            return;
-        }
+        let Some(kernel) = BoxKernel::third_of(sigma) else { return };
         for _ in 0..3 {
-            self.box_rows(radius);
-            self.box_columns(radius);
+            self.blur_rows(kernel);
+            self.blur_columns(kernel);
         }
     }
 
-    fn box_rows(&mut self, radius: usize) {
-        let scale = 1.0 / (2 * radius + 1) as f32;
-        let mut padded = vec![0.0; self.width + 2 * radius + 1];
+    fn blur_rows(&mut self, kernel: BoxKernel) {
+        let reach = kernel.radius + 1;
+        let mut padded = vec![0.0; self.width + 2 * reach + 1];
         for row in self.cells.chunks_exact_mut(self.width) {
             let (Some(first), Some(last)) = (row.first().copied(), row.last().copied()) else { return };
-            for (to, from) in padded.iter_mut().zip(
-                std::iter::repeat_n(first, radius)
-                    .chain(row.iter().copied())
-                    .chain(std::iter::repeat_n(last, radius + 1)),
-            ) {
-                *to = from;
-            }
-            let mut sum: f32 = padded.iter().take(2 * radius + 1).sum();
-            let leaving = padded.iter();
-            let entering = padded.iter().skip(2 * radius + 1);
-            for (to, (old, new)) in row.iter_mut().zip(leaving.zip(entering)) {
-                *to = sum * scale;
-                sum += new - old;
+            let line = std::iter::repeat_n(first, reach)
+                .chain(row.iter().copied())
+                .chain(std::iter::repeat_n(last, reach + 1));
+            padded.iter_mut().zip(line).for_each(|(to, from)| *to = from);
+            // Sum of the whole cells under the box, which moves by one; the two rim cells count in part.
+            let mut sum: f32 = padded.iter().skip(1).take(2 * kernel.radius + 1).sum();
+            let before = padded.iter().zip(padded.iter().skip(1));
+            let behind = padded.iter().skip(2 * kernel.radius + 2);
+            for (to, ((rim_before, leaving), entering)) in row.iter_mut().zip(before.zip(behind)) {
+                *to = (sum + kernel.rim * (rim_before + entering)) * kernel.scale;
+                sum += entering - leaving;
             }
         }
     }
 
-    fn box_columns(&mut self, radius: usize) {
-        let scale = 1.0 / (2 * radius + 1) as f32;
+    fn blur_columns(&mut self, kernel: BoxKernel) {
+        let radius = kernel.radius;
         let source = self.cells.clone();
         let last = self.height.saturating_sub(1);
         let row = |y: usize| source.get(y * self.width..(y + 1) * self.width).unwrap_or_default();
@@ -113,12 +116,46 @@ impl Field {
             sums.iter_mut().zip(from).for_each(|(sum, value)| *sum += value);
         }
         for (y, out) in self.cells.chunks_exact_mut(self.width).enumerate() {
+            let rim_above = row(y.saturating_sub(radius + 1));
             let leaving = row(y.saturating_sub(radius));
             let entering = row((y + radius + 1).min(last));
-            for (((to, sum), old), new) in out.iter_mut().zip(&mut sums).zip(leaving).zip(entering) {
-                *to = *sum * scale;
+            let lines = rim_above.iter().zip(leaving).zip(entering);
+            for ((to, sum), ((above, old), new)) in out.iter_mut().zip(&mut sums).zip(lines) {
+                *to = (*sum + kernel.rim * (above + new)) * kernel.scale;
                 *sum += new - old;
             }
+        }
+    }
+}
+
+/// A box whose outermost cells count in part, so that its width is any number.
+#[derive(Clone, Copy)]
+struct BoxKernel {
+    /// Whole cells on each side of the middle one.
+    radius: usize,
+    /// Weight of the next one, 0 to 1.
+    rim: f32,
+    scale: f32,
+}
+
+impl BoxKernel {
+    /// A box with a third of the variance of a Gaussian; `None` where that is too narrow to matter.
+    fn third_of(sigma: f32) -> Option<Self> {
+        let variance = sigma * sigma / 3.0;
+        if !(0.01..1e4).contains(&variance) {
+            return None;
+        }
+        // Sum of squared offsets of whole cells, until their variance is too large.
+        let (mut radius, mut squares) = (0usize, 0.0f32);
+        loop {
+            let next = (radius + 1) as f32;
+            let more = squares + 2.0 * next * next;
+            if more / (2.0 * next + 1.0) > variance {
+                let whole = 2.0 * radius as f32 + 1.0;
+                let rim = (variance * whole - squares) / (2.0 * (next * next - variance));
+                return Some(Self { radius, rim, scale: 1.0 / (whole + 2.0 * rim) });
+            }
+            (radius, squares) = (radius + 1, more);
         }
     }
 }
@@ -132,13 +169,6 @@ fn place(at: f32) -> (usize, f32) {
     (cell, smoothstep(at - cell as f32))
 }
 
-/// Radius of each of three boxes that together have the variance of a Gaussian.
-fn box_radius(sigma: f32) -> usize {
-    // Three boxes of width w have variance (w^2 - 1) / 4.
-    let width = libm::sqrtf(4.0 * sigma * sigma + 1.0);
-    ((width - 1.0) / 2.0 + 0.5) as usize
-}
-
 /// 0 at 0, 1 at 1, flat at both ends.
 pub(crate) fn smoothstep(t: f32) -> f32 {
     let t = t.clamp(0.0, 1.0);
@@ -148,6 +178,11 @@ pub(crate) fn smoothstep(t: f32) -> f32 {
 /// A step of finite width: 0 below `low`, 1 above `high`.
 pub(crate) fn ramp(low: f32, high: f32, value: f32) -> f32 {
     smoothstep((value - low) / (high - low))
+}
+
+/// Length of a vector.
+pub(crate) fn length(x: f32, y: f32) -> f32 {
+    libm::sqrtf(x * x + y * y)
 }
 
 /// `a` at 0, `b` at 1.
@@ -195,6 +230,26 @@ mod tests {
         assert_eq!((field.width, field.height), (64, 48));
         assert!(variance(&field) < before / 10.0);
         assert!(field.cells.iter().all(|c| (c - 100.0).abs() < 2.0));
+    }
+
+    #[test]
+    fn blur_has_the_width_asked_for() {
+        for sigma in [0.4f32, 0.7, 1.0, 1.6, 2.5, 5.0] {
+            let mut field = Field::from_fn(61, 61, |x, y| if (x, y) == (30.0, 30.0) { 1.0 } else { 0.0 });
+            field.blur(sigma);
+            let total: f32 = field.cells.iter().sum();
+            let spread = |along: fn(usize) -> usize| -> f32 {
+                let squares = field.cells.iter().enumerate().map(|(i, c)| {
+                    let d = along(i) as f32 - 30.0;
+                    c * d * d
+                });
+                libm::sqrtf(squares.sum::<f32>() / total)
+            };
+            assert!((total - 1.0).abs() < 1e-3, "{sigma}: {total}");
+            for measured in [spread(|i| i % 61), spread(|i| i / 61)] {
+                assert!((measured - sigma).abs() < 0.02 * sigma + 0.01, "{sigma}: {measured}");
+            }
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Random {
 
     /// Uniform in `0..limit`; 0 where `limit` is 0.
     pub(crate) fn below(&mut self, limit: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(limit) >> 32) as u32
+        (((self.next() >> 32) * u64::from(limit)) >> 32) as u32
     }
 
     /// Nearly normal, mean 0, variance 1, never beyond 3.5: the sum of four uniform 16-bit numbers.

@@ -1,11 +1,12 @@
 //! A person who does not exist: ten fingers, two eyes and a face from one seed.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use biotrust_imaging::{Gray, ImageError};
+use biotrust_imaging::{Gray, ImageError, Rgb};
 use biotrust_model::{BioSubType, Purpose};
 
+use crate::face;
 use crate::finger::cache::{self, Key};
 use crate::finger::master::Master;
 use crate::finger::slap::{self, Slap};
@@ -40,6 +41,8 @@ pub struct Subject {
     masters: [OnceLock<Master>; 10],
     /// Right, left.
     eyes: [OnceLock<Eye>; 2],
+    /// The picture drawn last, and what was missing in it: captures come in rows of the same.
+    picture: Mutex<Option<(Vec<BioSubType>, Arc<Rgb>)>>,
 }
 
 impl Subject {
@@ -47,7 +50,7 @@ impl Subject {
     /// with it costs time only.
     #[must_use]
     pub fn new(seed: u64, cache: Option<PathBuf>) -> Self {
-        Self { seed, cache, masters: Default::default(), eyes: Default::default() }
+        Self { seed, cache, masters: Default::default(), eyes: Default::default(), picture: Mutex::default() }
     }
 
     /// One capture of one finger: 320 x 400 pixels at 500 dpi. `quality` goes from 0 (useless) to 1 (as good as it gets).
@@ -104,6 +107,33 @@ impl Subject {
         let texture = place.get_or_init(|| Eye::new(&mut self.random(*b"iris    ", eye, 0)));
         let mut random = self.random(*b"look    ", eye, capture_no);
         Ok(texture.capture(purpose, knob(quality), &mut random)?)
+    }
+
+    /// One photo of the face: 480 x 640 pixels, 24-bit sRGB, white background. Where parts are missing (`exception`) it is the
+    /// exception photo instead: 960 x 640 pixels, both palms beside the face, without the missing fingers; missing eyes are
+    /// shut.
+    ///
+    /// # Errors
+    /// [`SubjectError::Image`]; not for any arguments.
+    pub fn face(&self, capture_no: u64, quality: f32, exception: &[BioSubType]) -> Result<Rgb, SubjectError> {
+        let picture = self.picture(exception)?;
+        let mut random = Random::new(*b"photo   ", &[self.seed, capture_no]);
+        Ok(face::shoot(&picture, knob(quality), &mut random)?)
+    }
+
+    fn picture(&self, exception: &[BioSubType]) -> Result<Arc<Rgb>, SubjectError> {
+        let mut missing = exception.to_vec();
+        missing.sort_unstable();
+        missing.dedup();
+        let mut drawn = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*drawn {
+            Some((of, picture)) if *of == missing => Ok(Arc::clone(picture)),
+            _ => {
+                let picture = Arc::new(face::picture(self.seed, &missing)?);
+                *drawn = Some((missing, Arc::clone(&picture)));
+                Ok(picture)
+            }
+        }
     }
 
     fn touch(

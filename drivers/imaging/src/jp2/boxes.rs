@@ -1,6 +1,7 @@
 //! The `res ` superbox: inserted into a JP2 file behind its `colr` box (ISO/IEC 15444-1 I.5.3.7).
 
-use super::{Dpi, Jp2Error};
+use super::Jp2Error;
+use crate::Dpi;
 
 /// Length and type in front of every box.
 const HEAD: usize = 8;

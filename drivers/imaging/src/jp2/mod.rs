@@ -8,6 +8,7 @@
 mod boxes;
 mod encoder;
 
+pub use crate::density::Dpi;
 use crate::{Gray, Rgb};
 use encoder::Planes;
 
@@ -25,34 +26,6 @@ pub enum Codec {
 
 /// Strongest compression that authentication accepts (MOSIP image specification; Compliance Tool Kit).
 pub const MAX_RATIO: u32 = 15;
-
-/// Density of the sensor in dots per inch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dpi(u16);
-
-impl Dpi {
-    /// What most fingerprint scanners have.
-    pub const FINGER: Self = Self(500);
-
-    /// `None` unless `dots` is 1 to 1664: dots per metre must fit the 16 bits of the box.
-    #[must_use]
-    pub fn new(dots: u16) -> Option<Self> {
-        (1..=1664).contains(&dots).then_some(Self(dots))
-    }
-
-    /// Dots per inch.
-    #[must_use]
-    pub fn get(self) -> u16 {
-        self.0
-    }
-
-    /// Dots per metre, rounded: 500 dpi are 19685.
-    #[must_use]
-    pub fn per_metre(self) -> u16 {
-        // 1 inch = 0.0254 m. Fits: 1664 dpi are 65512.
-        u16::try_from((u32::from(self.0) * 10_000 + 127) / 254).unwrap_or(u16::MAX)
-    }
-}
 
 /// Why there is no file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

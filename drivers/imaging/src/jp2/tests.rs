@@ -107,13 +107,6 @@ fn density_is_readable_and_harmless() {
 }
 
 #[test]
-fn densities_that_do_not_fit_are_refused() {
-    assert_eq!(Dpi::new(1000).map(Dpi::per_metre), Some(39370));
-    assert!(Dpi::new(0).is_none() && Dpi::new(1665).is_none());
-    assert_eq!(Dpi::new(1664).map(Dpi::per_metre), Some(65512));
-}
-
-#[test]
 fn impossible_ratios_are_errors() {
     let image = ridges(64, 64);
     for ratio in [0, 16] {

@@ -111,9 +111,8 @@ impl Canvas {
             let left = x.saturating_add((column * font::ADVANCE + 1) * scale);
             for (line, row) in (1..).zip(font::glyph(character)) {
                 for dot in (0..font::WIDTH).filter(|dot| row >> (font::WIDTH - 1 - dot) & 1 == 1) {
-                    let rect =
-                        Rect { x: left + dot * scale, y: y + line * scale, width: scale, height: scale };
-                    self.fill(rect, ink);
+                    let (x, y) = (left.saturating_add(dot * scale), y.saturating_add(line * scale));
+                    self.fill(Rect { x, y, width: scale, height: scale }, ink);
                 }
             }
         }
@@ -145,5 +144,8 @@ mod tests {
         assert_eq!(canvas.pixels.iter().filter(|p| **p == 0).count(), 8);
         canvas.text(4, 4, 3, "A very long line", Colour::WHITE, Colour::BLACK);
         canvas.outline(Rect { x: 100, y: 100, width: 0, height: 0 }, 5, Colour::BLACK);
+        let far = u32::MAX;
+        canvas.outline(Rect { x: far, y: far, width: far, height: far }, 5, Colour::BLACK);
+        canvas.text(far, far, 4, "99", Colour::WHITE, Colour::BLACK);
     }
 }

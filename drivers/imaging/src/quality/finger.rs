@@ -7,8 +7,7 @@
 use biotrust_model::Score;
 
 use super::grade;
-use crate::Gray;
-use crate::jp2::Dpi;
+use crate::{Dpi, Gray};
 
 /// What the score is made of. Each from 0 (bad) to 1 (good), means over the pressed area.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,8 +30,10 @@ impl FingerAspects {
     /// The score: a weighted sum, fitted to the ranks of an independent quality measure on synthetic prints.
     #[must_use]
     pub fn score(&self) -> Score {
-        let ridges = 0.30 * self.certainty + 0.30 * self.clarity + 0.15 * self.regularity + 0.25 * self.usable;
-        Score::clamped(100.0 * ridges * self.contrast.min(1.0) * self.area.min(1.0))
+        let ridges =
+            0.30 * self.certainty + 0.30 * self.clarity + 0.15 * self.regularity + 0.25 * self.usable;
+        // The worst and the best of real prints lie at these two values.
+        Score::clamped(100.0 * grade(0.03, 0.54, ridges * self.contrast) * self.area)
     }
 }
 
@@ -68,7 +69,8 @@ pub fn finger_aspects(image: &Gray, density: Dpi) -> FingerAspects {
         sum.clarity += profile.clarity;
         sum.regularity += profile.regularity;
         sum.contrast += grade(0.0, 45.0, profile.height);
-        let good = grade(0.25, 0.6, certainty) * grade(0.2, 0.6, profile.clarity) * grade(4.0, 16.0, profile.height);
+        let good =
+            grade(0.25, 0.6, certainty) * grade(0.2, 0.6, profile.clarity) * grade(4.0, 16.0, profile.height);
         sum.usable += good;
     }
     if pressed < 1.0 {
@@ -201,16 +203,18 @@ impl Cells {
         let rows = self.sums.chunks_exact(self.columns.max(1));
         let next = rows.clone().skip(1);
         rows.zip(next).enumerate().flat_map(|(row, (upper, lower))| {
-            upper.array_windows().zip(lower.array_windows()).enumerate().map(move |(column, ([a, b], [c, d]))| {
-                (column, row, a.plus(*b).plus(c.plus(*d)))
-            })
+            upper
+                .array_windows()
+                .zip(lower.array_windows())
+                .enumerate()
+                .map(move |(column, ([a, b], [c, d]))| (column, row, a.plus(*b).plus(c.plus(*d))))
         })
     }
 }
 
 /// What the pixels of a window look like across its ridges.
 struct Profile {
-    /// Share of the variance that is between the bins of the profile.
+    /// Share of the variance that is between the bins of the profile, as far as ridges make it.
     clarity: f32,
     /// Share of the profile's variance at one ridge frequency.
     regularity: f32,
@@ -218,27 +222,32 @@ struct Profile {
     height: f32,
 }
 
-/// Projects windows and compares the profiles with waves of possible ridge periods.
+/// Projects windows and compares the profiles with waves of possible ridge periods, and of longer ones.
 struct Probe {
     side: usize,
-    /// Cosine and sine per bin, for one period after the other.
-    waves: Vec<Vec<(f32, f32)>>,
+    /// Ridge periods of people, 6 to 13 pixels at 500 dpi.
+    ridges: Vec<Wave>,
+    /// Periods that no ridge has: shadows, blots, stripes.
+    drifts: Vec<Wave>,
 }
+
+/// Cosine and sine per bin.
+type Wave = Vec<(f32, f32)>;
 
 impl Probe {
     fn new(cell: usize) -> Self {
         let side = 2 * cell;
         let bins = side + side / 2; // the diagonal is 1.41 sides
-        // Ridge periods of people, 6 to 13 pixels at 500 dpi (16 pixels per cell).
-        let waves = (0..15).map(|i| {
-            let period = (6.0 + 0.5 * i as f32) * cell as f32 / 16.0;
-            let wave = |bin: usize| {
-                let phase = 2.0 * core::f32::consts::PI * bin as f32 / period;
-                (libm::cosf(phase), libm::sinf(phase))
-            };
-            (0..bins).map(wave).collect()
-        });
-        Self { side, waves: waves.collect() }
+        // `period` in pixels at 500 dpi, where a cell has 16.
+        let wave = |period: f32| -> Wave {
+            let phase = |bin: usize| 2.0 * core::f32::consts::PI * bin as f32 * 16.0 / (period * cell as f32);
+            (0..bins).map(|bin| (libm::cosf(phase(bin)), libm::sinf(phase(bin)))).collect()
+        };
+        Self {
+            side,
+            ridges: (0..15).map(|i| wave(6.0 + 0.5 * i as f32)).collect(),
+            drifts: [18.0, 24.0, 32.0, 44.0, 64.0].map(wave).into(),
+        }
     }
 
     fn look(&self, image: &Gray, x: usize, y: usize, across: (f32, f32)) -> Profile {
@@ -281,23 +290,79 @@ impl Probe {
             })
             .collect();
         explained /= weight.max(1.0);
-        let strongest = self
-            .waves
-            .iter()
-            .map(|wave| {
-                let mut sums = (0.0, 0.0);
-                for ((count, deviation), (cos, sin)) in deviations.iter().zip(wave) {
-                    sums.0 += count * deviation * cos;
-                    sums.1 += count * deviation * sin;
-                }
-                let (a, b) = (2.0 * sums.0 / weight.max(1.0), 2.0 * sums.1 / weight.max(1.0));
-                (a * a + b * b) / 2.0
-            })
-            .fold(0.0, f32::max);
+        let power = |wave: &Wave| {
+            let (mut even, mut odd) = (0.0, 0.0);
+            for ((count, deviation), (cos, sin)) in deviations.iter().zip(wave) {
+                even += count * deviation * cos;
+                odd += count * deviation * sin;
+            }
+            let (even, odd) = (2.0 * even / weight.max(1.0), 2.0 * odd / weight.max(1.0));
+            (even * even + odd * odd) / 2.0
+        };
+        let strongest = |waves: &[Wave]| waves.iter().map(power).fold(0.0, f32::max);
+        // What is stronger at a period that no ridge has is no ridge.
+        let (ridge, drift) = (strongest(&self.ridges), strongest(&self.drifts));
+        let own = if ridge > 0.0 { grade(0.25, 0.5, ridge / (ridge + drift)) } else { 0.0 };
         Profile {
-            clarity: if variance > 0.0 { (explained / variance).clamp(0.0, 1.0) } else { 0.0 },
-            regularity: if explained > 0.0 { (strongest / explained).clamp(0.0, 1.0) } else { 0.0 },
-            height: 2.0 * libm::sqrtf(2.0 * strongest),
+            clarity: if variance > 0.0 { own * (explained / variance).clamp(0.0, 1.0) } else { 0.0 },
+            regularity: if explained > 0.0 { (own * ridge / explained).clamp(0.0, 1.0) } else { 0.0 },
+            height: 2.0 * own * libm::sqrtf(2.0 * ridge),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parallel ridges at an angle, with noise of a share of their height.
+    fn ridges(angle: f32, period: f32, noise: f32) -> Gray {
+        let (sin, cos) = (libm::sinf(angle), libm::cosf(angle));
+        let mut state = 9u32;
+        let pixels = (0..400 * 480).map(|i| {
+            let (x, y) = ((i % 400) as f32, (i / 400) as f32);
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let stray = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
+            let wave = libm::cosf(2.0 * core::f32::consts::PI * (x * cos + y * sin) / period);
+            (140.0 + 70.0 * (wave * (1.0 - noise) + stray * noise)) as u8
+        });
+        Gray::new(400, 480, pixels.collect()).unwrap()
+    }
+
+    #[test]
+    fn ridges_count_whichever_way_they_run() {
+        for angle in [0.0, 0.4, 0.8, 1.57, 2.3] {
+            let aspects = finger_aspects(&ridges(angle, 9.0, 0.1), Dpi::FINGER);
+            assert!(aspects.certainty > 0.85 && aspects.regularity > 0.8, "{angle}: {aspects:?}");
+            assert!(aspects.score().value() > 90.0, "{angle}: {aspects:?}");
+        }
+    }
+
+    #[test]
+    fn noise_is_bad() {
+        let scores =
+            [0.1, 0.5, 0.65, 0.8, 1.0].map(|noise| finger(&ridges(0.6, 9.0, noise), Dpi::FINGER).value());
+        assert!(scores.windows(2).all(|pair| pair[1] < pair[0] || pair[1] == 0.0), "{scores:?}");
+        assert!(scores[4] < 3.0, "{scores:?}");
+    }
+
+    #[test]
+    fn only_ridge_periods_count() {
+        for (period, good) in [(8.0, true), (11.0, true), (3.0, false), (28.0, false), (60.0, false)] {
+            let score = finger(&ridges(0.6, period, 0.1), Dpi::FINGER).value();
+            assert_eq!(score > 60.0, good, "{period}: {score}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_less_than_a_finger() {
+        let whole = ridges(0.6, 9.0, 0.2);
+        let mut part = Gray::filled(400, 480, 245).unwrap();
+        for (to, from) in part.rows_mut().zip(whole.rows()).take(160) {
+            to[..160].copy_from_slice(&from[..160]);
+        }
+        let (whole, part) = (finger_aspects(&whole, Dpi::FINGER), finger_aspects(&part, Dpi::FINGER));
+        assert!(whole.area == 1.0 && (0.2..0.5).contains(&part.area), "{part:?}");
+        assert!(part.score().value() < whole.score().value() / 2.0);
     }
 }

@@ -5,9 +5,13 @@
 //! A good number here decides when a device may answer; it does not replace the back end's own check. Each estimator also
 //! tells its aspects, so that an operator can be told what to change. Computation only, a few milliseconds.
 
+mod face;
 mod finger;
+mod iris;
 
+pub use face::{FaceAspects, face, face_aspects};
 pub use finger::{FingerAspects, finger, finger_aspects};
+pub use iris::{IrisAspects, iris, iris_aspects};
 
 /// 0 at `low`, 1 at `high`, straight in between; `low` may be the larger one.
 fn grade(low: f32, high: f32, value: f32) -> f32 {

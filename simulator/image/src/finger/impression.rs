@@ -62,7 +62,10 @@ impl Tone {
     }
 }
 
+/// Thickness of well-pressed ridges, as an offset to their height.
 const THICKNESS: f32 = 0.38;
+/// Standard deviation in grey levels.
+const SENSOR_NOISE: f32 = 0.6;
 
 /// The image of one touch, as wide and as high as its master.
 pub(crate) fn impression(master: &Master, touch: &Touch, random: &mut Random) -> Result<Gray, ImageError> {
@@ -103,7 +106,7 @@ pub(crate) fn impression(master: &Master, touch: &Touch, random: &mut Random) ->
             out.push(mix(PAPER, INK, ink * contrast * pressed));
         }
     }
-    soften(width, height, &out)
+    soften(width, height, &out, random)
 }
 
 /// How firmly a place is pressed, 0 outside of the contact area; `u` and `v` are 1 on its edge.
@@ -135,8 +138,8 @@ fn sample(master: &Master, x: f32, y: f32) -> f32 {
     }
 }
 
-/// The optics: a 3 x 3 binomial blur, then bytes.
-fn soften(width: usize, height: usize, cells: &[f32]) -> Result<Gray, ImageError> {
+/// Optics and sensor: a 3 x 3 binomial blur, a little noise, then bytes.
+fn soften(width: usize, height: usize, cells: &[f32], random: &mut Random) -> Result<Gray, ImageError> {
     let mut pixels = Vec::with_capacity(width * height);
     let row = |y: usize| cells.get(y * width..(y + 1) * width).unwrap_or_default();
     let mut column = vec![0.0; width + 2];
@@ -152,7 +155,11 @@ fn soften(width: usize, height: usize, cells: &[f32]) -> Result<Gray, ImageError
         if let (Some(last), Some(end)) = (column.last_mut(), edges.1) {
             *last = end;
         }
-        pixels.extend(column.array_windows().map(|[a, b, c]| to_byte(0.25 * a + 0.5 * b + 0.25 * c)));
+        pixels.extend(
+            column
+                .array_windows()
+                .map(|[a, b, c]| to_byte(0.25 * a + 0.5 * b + 0.25 * c + SENSOR_NOISE * random.normal())),
+        );
     }
     Gray::new(width as u32, height as u32, pixels)
 }

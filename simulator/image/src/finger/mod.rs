@@ -30,7 +30,7 @@ pub(crate) fn grow(seed: u64, position: u8) -> Master {
 /// How large the pad of a finger is: half axes as a share of half the image.
 fn pad(finger: BioSubType) -> (f32, f32) {
     match finger {
-        BioSubType::LeftLittleFinger | BioSubType::RightLittleFinger => (0.76, 0.84),
+        BioSubType::LeftLittleFinger | BioSubType::RightLittleFinger => (0.80, 0.88),
         BioSubType::LeftRingFinger | BioSubType::RightRingFinger => (0.86, 0.92),
         BioSubType::LeftThumb | BioSubType::RightThumb => (0.95, 0.95),
         _ => (0.90, 0.93),

@@ -39,7 +39,6 @@ const PERIOD: f32 = 9.0;
 
 /// Ridge flow of one finger on a grid of [`STEP`] pixels.
 pub(crate) struct Pattern {
-    pub(crate) class: Class,
     /// Direction along the ridges in radians, `0.0..PI`, counted from the x axis towards the y axis (downwards).
     pub(crate) orientation: Field,
     /// Pixels from ridge to ridge.
@@ -66,7 +65,7 @@ impl Pattern {
         for cell in &mut period.cells {
             *cell = (PERIOD * (1.0 + individual + 0.06 * *cell)).clamp(6.5, 12.0);
         }
-        Self { class, orientation, period }
+        Self { orientation, period }
     }
 }
 
