@@ -118,11 +118,11 @@ impl Daemon {
     }
 
     /// The end of its log, for an error.
-    fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let shown = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
-        format!("the end of its log {}:\n  {}", self.log.display(), shown.join("\n  "))
+        format!("its last words:\n  {}", shown.join("\n  "))
     }
 }
 

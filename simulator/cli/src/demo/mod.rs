@@ -81,14 +81,14 @@ fn show(args: &DemoArgs, stage: &Stage, report: &Report, took: Duration) -> anyh
     }
     say::result(report.table());
     say::result(report.summary(took));
-    for (step, why) in report.failures() {
-        say::complaint(format_args!("{} ({}): {why}", step.step, step.device));
-    }
     if report.failures().next().is_some() {
-        let log = stage.daemon.log().display();
         let keep =
             if args.keep.is_some() { "" } else { " (gone when the demo ends; keep it with --keep DIR)" };
-        say::complaint(format_args!("look at the daemon's log {log}{keep}"));
+        say::complaint(format_args!(
+            "{}\nLook at the daemon's log {}{keep}",
+            report.faults(),
+            stage.daemon.log().display()
+        ));
     }
     if !args.once {
         let sbi = &stage.daemon.ready.sbi;

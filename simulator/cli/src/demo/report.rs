@@ -59,6 +59,12 @@ impl Report {
         })
     }
 
+    /// Steps that failed, a line each.
+    pub(crate) fn faults(&self) -> String {
+        let line = |(step, why): (&Step, &str)| format!("FAILED {} ({}): {why}", step.step, step.device);
+        self.failures().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     /// As a table, as wide as the terminal, or [`WIDTH`] without one.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
@@ -71,7 +77,8 @@ impl Report {
         for step in &self.steps {
             let verified = match &step.verified {
                 Verified::Accepted { by } => Cell::new(by).fg(Color::Green),
-                Verified::Refused { why } => Cell::new(format!("FAILED: {why}")).fg(Color::Red),
+                // Why, which may be long, stands below the table.
+                Verified::Refused { .. } => Cell::new("FAILED").fg(Color::Red),
             };
             table.add_row(vec![
                 Cell::new(&step.step),
@@ -122,7 +129,8 @@ mod tests {
         let bad = report(Verified::Refused { why: "hash chain".into() });
         assert_eq!(bad.failures().count(), 1);
         let table = bad.table().to_string();
-        assert!(table.contains("FAILED: hash chain") && table.contains("912"), "{table}");
+        assert!(table.contains("FAILED") && table.contains("912"), "{table}");
+        assert_eq!(bad.faults(), "FAILED RCAPTURE left slap (Slap): hash chain");
         assert!(bad.summary(Duration::ZERO).contains("1 of 1 answers FAILED"));
     }
 }

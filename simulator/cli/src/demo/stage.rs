@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use biosim_image::Subject;
 use biosim_scanner::Spec;
 use biotrust_certs::{Domain, TestPki};
@@ -80,7 +80,8 @@ impl Stage {
 
         progress.now("plugging the devices in and enrolling them");
         lab.plug_all()?;
-        lab.make_ready().with_context(|| format!("see {}", daemon.log().display()))?;
+        lab.make_ready()
+            .map_err(|error| anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()))?;
         if gardener.join().is_err() {
             bail!("the thread that grows fingers has failed");
         }

@@ -8,7 +8,7 @@ use biotrust_model::{DeviceStatus, Level};
 use serde_json::{Value, json};
 
 use super::{Lab, enrol};
-use crate::agent::{Agent, Condition};
+use crate::agent::Condition;
 use crate::args::State;
 use crate::control::Request;
 use crate::control::server::Handler;
@@ -71,7 +71,7 @@ impl Lab {
     }
 
     fn list(&self) -> Result<Value, Refusal> {
-        let known = self.agent.as_ref().map_or(Ok(Vec::new()), Agent::devices)?;
+        let known = self.known()?;
         let listed = self.listed()?;
         let devices: Vec<Value> = self
             .devices
@@ -99,9 +99,9 @@ impl Lab {
         if let Some(device) = self.devices.iter().find(|device| device.serial() == id) {
             return Ok(device);
         }
-        let known = self.agent.as_ref().map_or(Ok(Vec::new()), Agent::devices)?;
-        let serial = known.into_iter().find(|d| d.id.as_deref() == Some(id)).and_then(|d| d.serial);
-        let device = self.devices.iter().find(|device| Some(device.serial()) == serial.as_deref());
+        self.known()?;
+        let ids = self.ids();
+        let device = self.devices.iter().find(|device| ids.get(device.serial()).is_some_and(|own| own == id));
         device.ok_or_else(|| {
             let ids: Vec<&str> = self.devices.iter().map(VirtualDevice::serial).collect();
             Refusal("not_found", format!("there is no device {id:?}; serial numbers are {}", ids.join(", ")))

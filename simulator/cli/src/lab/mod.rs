@@ -6,6 +6,7 @@
 mod control;
 mod enrol;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{BioSubType, Level, Modality};
 use serde::Serialize;
 
-use crate::agent::{Agent, Condition};
+use crate::agent::{Agent, AgentDevice, Condition};
 use crate::jsonlines::CallError;
 
 /// From plugging in to Ready at the daemon: opening, reading keys, appraisal.
@@ -36,6 +37,8 @@ pub(crate) struct Lab {
     links: PathBuf,
     pki: Arc<TestPki>,
     agent: Option<Agent>,
+    /// Ids that the daemon gave, by serial number: an unplugged device still answers to its own.
+    ids: Mutex<BTreeMap<String, String>>,
     clock: SystemClock,
 }
 
@@ -93,7 +96,15 @@ impl Lab {
                 .collect::<anyhow::Result<Vec<_>>>()
         })
         .context("building the devices")?;
-        Ok(Self { devices, scene: Mutex::new(workshop.scene), links, pki, agent, clock })
+        Ok(Self {
+            devices,
+            scene: Mutex::new(workshop.scene),
+            links,
+            pki,
+            agent,
+            ids: Mutex::default(),
+            clock,
+        })
     }
 
     /// Plugs all devices in.
@@ -133,17 +144,15 @@ impl Lab {
 
     /// All devices, with the ids that the daemon gave them.
     pub(crate) fn listed(&self) -> anyhow::Result<Vec<Listed>> {
-        let known = self.agent.as_ref().map_or(Ok(Vec::new()), Agent::devices)?;
-        let id = |serial: &str| {
-            known.iter().find(|d| d.serial.as_deref() == Some(serial)).and_then(|d| d.id.clone())
-        };
+        self.known()?;
+        let ids = self.ids();
         Ok(self
             .devices
             .iter()
             .map(|device| {
                 let description = device.description();
                 Listed {
-                    id: id(device.serial()),
+                    id: ids.get(device.serial()).cloned(),
                     modality: description.identity.modality.to_string(),
                     sub_type: description.identity.device_sub_type.to_string(),
                     level: description.level.to_string(),
@@ -152,6 +161,18 @@ impl Lab {
                 }
             })
             .collect())
+    }
+
+    /// What the daemon knows; nothing without one.
+    fn known(&self) -> Result<Vec<AgentDevice>, CallError> {
+        let known = self.agent.as_ref().map_or(Ok(Vec::new()), Agent::devices)?;
+        let named = known.iter().filter_map(|device| device.serial.clone().zip(device.id.clone()));
+        self.ids().extend(named);
+        Ok(known)
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scene(&self) -> MutexGuard<'_, Scene> {

@@ -100,6 +100,7 @@ fn parts(segments: &[Segment]) -> String {
         .iter()
         .map(|segment| match &segment.bio_sub_type {
             Some(part) => part.replace("Finger", "").replace("UNKNOWN", "unnamed"),
+            None if segment.width == 0 => "nothing".to_owned(),
             None => format!("{}x{}", segment.width, segment.height),
         })
         .collect();
@@ -262,5 +263,6 @@ mod tests {
         assert_eq!(named(&["Left", "Right"]), "Left, Right");
         assert_eq!(named(&["UNKNOWN"]), "unnamed");
         assert_eq!(named(&[""]), "480x640");
+        assert_eq!(parts(&[Segment::default()]), "nothing");
     }
 }
