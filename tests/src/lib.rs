@@ -5,6 +5,7 @@
 //! The helpers panic with a clear sentence when an expectation of the harness itself fails.
 
 pub mod browser;
+pub mod byhand;
 pub mod ctk;
 pub mod desktop;
 pub mod http;
