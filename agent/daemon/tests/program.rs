@@ -62,8 +62,12 @@ impl Home {
 
     /// Starts it and waits for its ready file.
     fn serve(&self) -> Daemon {
+        self.serve_with(&mut self.command())
+    }
+
+    fn serve_with(&self, command: &mut Command) -> Daemon {
         let ready = self.path("ready.json");
-        let child = self.command().arg("--ready-file").arg(&ready).spawn().unwrap();
+        let child = command.arg("--ready-file").arg(&ready).spawn().unwrap();
         let mut daemon = Daemon { child, ready: Value::Null };
         let begun = Instant::now();
         while !ready.exists() {
@@ -218,6 +222,43 @@ fn check_config_reads_what_is_named_and_starts_nothing() {
     let output = home.run(&["--check-config"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(one_line(&output).contains("anchors.pem"));
+}
+
+/// Whatever a client sends, and however much is logged: none of it is, except what a line about a refusal must name.
+#[test]
+fn the_log_holds_nothing_of_a_request() {
+    let home = Home::new(0, "");
+    let config = std::fs::read_to_string(home.path("biotrust.toml")).unwrap();
+    std::fs::write(home.path("biotrust.toml"), format!("{config}\n[log]\nfilter = \"trace\"\n")).unwrap();
+    let log = std::fs::File::create(home.path("log")).unwrap();
+    let daemon = home.serve_with(home.command().stderr(log));
+    let url = daemon.ready["sbi"].as_str().unwrap().to_owned();
+    let capture = r#"{"env":"Staging","purpose":"Registration","specVersion":"0.9.5","timeout":"1000",
+        "transactionId":"CANARY-1","CANARY-2":"CANARY-3","bio":[{"type":"Finger","count":"1","requestedScore":"60",
+        "deviceId":"none\u001b[2J\u000aFORGED LINE","deviceSubId":"1","previousHash":""}],"customOpts":{"a":"CANARY-4"}}"#;
+    for (verb, path, header, body) in [
+        ("RCAPTURE", "/capture", "X-A: CANARY-5", capture),
+        ("RCAPTURE", "/capture", "Cookie: CANARY-6", "CANARY-7 is no JSON"),
+        ("MOSIPDISC", "/device?CANARY-8", "Authorization: CANARY-9", r#"{"type":"CANARY-10"}"#),
+        ("STREAM", "/stream", "User-Agent: CANARY-11", r#"{"deviceId":"x","deviceSubId":"CANARY-12"}"#),
+        ("CANARY-13", "/CANARY-14", "Origin: https://evil.example", ""),
+        ("MOSIPDISC", "/device", "Origin: https://evil.example", ""),
+    ] {
+        let length = body.len();
+        exchange(
+            &url,
+            &format!(
+                "{verb} {path} HTTP/1.1\r\nHost: HOST\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}"
+            ),
+        );
+    }
+    assert_eq!(daemon.end(Signal::TERM), Some(0));
+    let log = std::fs::read_to_string(home.path("log")).unwrap();
+    // negative controls: the requests did get into it
+    assert!(log.contains("verb=\"RCAPTURE\"") && log.contains("no capture"), "{log}");
+    assert!(log.contains("refused") && log.contains("https://evil.example"), "{log}");
+    assert!(!log.contains("CANARY"), "{log}");
+    assert!(!log.contains('\u{1b}') && !log.lines().any(|line| line.starts_with("FORGED")), "{log}");
 }
 
 /// Of the start, as clients see it: how long until the port is open. Printed, not judged; the benchmark judges.

@@ -66,7 +66,7 @@ async fn carry_out<S: Service>(request: Request, service: &S, about: &About) -> 
             service.wait(condition, timeout).await.map(|()| json!({}))
         }
         Request::EnrolBegin { serial } => {
-            tracing::info!(%serial, "enrolment begins");
+            tracing::info!(?serial, "enrolment begins");
             let csr = service.enrol_begin(&serial).await?;
             Ok(json!({ "csr": STANDARD.encode(csr) }))
         }
@@ -74,12 +74,12 @@ async fn carry_out<S: Service>(request: Request, service: &S, about: &About) -> 
             let chain = chain.iter().enumerate().map(|(index, text)| certificate(index, text));
             let chain = chain.collect::<Result<_, _>>()?;
             let sha256 = service.enrol_finish(&serial, chain).await?;
-            tracing::info!(%serial, certificate = %sha256, "enrolled");
+            tracing::info!(?serial, certificate = %sha256, "enrolled");
             Ok(json!({ "certificate_sha256": sha256 }))
         }
         Request::DestroyKey { serial } => {
             service.destroy_key(&serial).await?;
-            tracing::warn!(%serial, "device key destroyed");
+            tracing::warn!(?serial, "device key destroyed");
             Ok(json!({}))
         }
     }

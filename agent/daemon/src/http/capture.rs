@@ -38,7 +38,7 @@ async fn capture<S: Service>(
     let options = ReadOptions { null_transaction_id: allowed.then(fresh_transaction_id).transpose()? };
     let request = parse_capture(purpose, &body, &options)?;
     drop(body);
-    tracing::info!(device = %request.bio.device_id, timeout = ?request.timeout, "capture begins");
+    tracing::info!(device = ?request.bio.device_id, timeout = ?request.timeout, "capture begins");
     tokio::select! {
         finished = app.service.capture(request) => {
             let body = finished?;

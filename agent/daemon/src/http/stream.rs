@@ -34,7 +34,7 @@ pub(super) async fn answer<S: Service>(app: &App<S>, peer: Arc<Peer>, request: R
     match open(app, request).await {
         Ok((request, frames)) => {
             let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT);
-            tracing::info!(device = %request.device_id, ?timeout, "preview begins");
+            tracing::info!(device = ?request.device_id, ?timeout, "preview begins");
             peer.keep_send_buffer_small();
             multipart(frames, end(peer, timeout, app.shared.stop.clone()))
         }
