@@ -2,7 +2,7 @@
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -43,7 +43,7 @@ pub(super) fn preflight(path: &str, headers: &HeaderMap, caller: &Caller, langua
 
 /// Lets a page that we know read the answer, errors included; a stranger gets no such header.
 pub(super) fn sign(headers: &mut HeaderMap, caller: &Caller) {
-    headers.insert(VARY, HeaderValue::from(ORIGIN));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Caller::Page { origin, .. } = caller {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }

@@ -18,6 +18,7 @@ use biotrust_model::Problem;
 use biotrust_sbi::request::{StreamRequest, parse_stream};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::answer;
 use super::peer::Peer;
@@ -36,7 +37,8 @@ pub(super) async fn answer<S: Service>(app: &App<S>, peer: Arc<Peer>, request: R
             let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT);
             tracing::info!(device = ?request.device_id, ?timeout, "preview begins");
             peer.keep_send_buffer_small();
-            multipart(frames, end(peer, timeout, app.shared.stop.clone()))
+            // the frames go out after this request's span has been left
+            multipart(frames, end(peer, timeout, app.shared.stop.clone()).in_current_span())
         }
         Err(problem) => {
             tracing::info!(%problem, "no preview");

@@ -107,7 +107,7 @@ async fn each_page_does_what_its_list_says() {
                 assert_eq!(answer.error_code(), "512");
             }
             assert_eq!(answer.header("Access-Control-Allow-Origin"), Some(page), "it may read the refusal");
-            assert_eq!(answer.header("Vary"), Some("origin"));
+            assert_eq!(answer.header("Vary"), Some("Origin"));
             assert!(!answer.has("access-control-allow-credentials"));
         }
     }
@@ -180,7 +180,7 @@ async fn r27_preflights_name_exactly_what_the_page_may_do() {
         assert_eq!(answer.header("Access-Control-Allow-Origin"), Some(page));
         assert_eq!(answer.header("Access-Control-Allow-Headers"), Some("content-type"));
         assert_eq!(answer.header("Access-Control-Max-Age"), Some("600"));
-        assert_eq!(answer.header("Vary"), Some("origin"));
+        assert_eq!(answer.header("Vary"), Some("Origin"));
         assert_eq!(answer.header("Connection"), Some("close"));
         assert!(!answer.has("content-length") && !answer.has("transfer-encoding"), "{answer:?}");
     }
