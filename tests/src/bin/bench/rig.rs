@@ -65,6 +65,7 @@ impl Devices {
         let directory = tempfile::tempdir()?;
         let at = |name: &str| directory.path().join(name);
         std::fs::create_dir(at("links"))?;
+        std::fs::create_dir(at("pki"))?;
         let child = Command::new(program("biosim")?)
             .args(["serve", "--profile", profile, "--level", level])
             .arg("--links")
