@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use biosim_image::Subject;
 use biotrust_driver_api::Cancel;
 use biotrust_model::time::{Clock as _, SystemClock};
 use serde_json::json;
@@ -29,9 +28,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let specs = profile::devices(args.devices.profile, args.devices.level);
     let pki = Arc::new(pki::mint(SystemClock.now())?);
     let written = args.pki_out.as_deref().map(|folder| pki::write(&pki, folder)).transpose()?;
-    let cache = lab::cache_folder(args.devices.cache.as_deref());
-    let subject = Arc::new(Subject::new(args.devices.seed, cache));
-    lab::prepare(&subject, &specs, &interrupt);
+    let subject = lab::subject(&args.devices);
     let agent = args.agent_control.clone().map(Agent::new);
     let links = files::absolute(&args.links)?;
     let lab = Arc::new(Lab::build(&specs, args.devices.seed, subject, pki, links, agent.clone())?);

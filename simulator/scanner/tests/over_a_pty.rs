@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use biosim_image::Subject;
-use biosim_scanner::{Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
+use biosim_scanner::{CalibratedSubject, Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
 use biotrust_certs::TestPki;
 use biotrust_driver_api::{
     AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceErrorKind, DeviceEvent, DigitalIdKey,
@@ -29,12 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all tests share: keys and grown fingers cost time.
 fn workshop() -> Workshop {
-    static SHARED: OnceLock<(Arc<Subject>, Arc<TestPki>)> = OnceLock::new();
+    static SHARED: OnceLock<(Arc<CalibratedSubject>, Arc<TestPki>)> = OnceLock::new();
     let (subject, pki) = SHARED.get_or_init(|| {
-        let subject = Subject::new(7, None);
-        for finger in BioSubType::LEFT_SLAP {
-            subject.finger(finger, 0, 0.5).unwrap();
-        }
+        let subject = CalibratedSubject::new(Subject::new(7, None));
+        let spec = Spec { kind: Kind::SlapFinger, level: Level::L0, purpose: Purpose::Registration };
+        subject.prepare(spec, &|| false);
         let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
         (Arc::new(subject), Arc::new(pki))
     });

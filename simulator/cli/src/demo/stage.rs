@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use biosim_image::Subject;
-use biosim_scanner::Spec;
+use biosim_scanner::{CalibratedSubject, Spec};
 use biotrust_certs::{Domain, TestPki};
 use biotrust_driver_api::Cancel;
 use biotrust_model::time::{Clock as _, SystemClock};
@@ -55,15 +54,14 @@ impl Stage {
         let program = find_daemon(args.biotrustd.as_deref())?;
         let specs = profile::devices(args.devices.profile, args.devices.level);
         let workspace = Workspace::create(args.keep.as_deref())?;
-        let subject =
-            Arc::new(Subject::new(args.devices.seed, lab::cache_folder(args.devices.cache.as_deref())));
+        let subject = lab::subject(&args.devices);
 
-        // The fingers grow meanwhile; whoever needs one before waits for it.
-        let (growing, grown) = (Arc::clone(&subject), interrupt.clone());
-        let fingers_for = specs.clone();
-        let gardener = std::thread::Builder::new()
-            .name("fingers".to_owned())
-            .spawn(move || lab::prepare(&growing, &fingers_for, &grown))
+        // The script should not wait for drawings; whoever else needs one waits for it.
+        let (drawing, stop) = (Arc::clone(&subject), interrupt.clone());
+        let drawn_for = if args.serve_only { Vec::new() } else { specs.clone() };
+        let drawer = std::thread::Builder::new()
+            .name("drawings".to_owned())
+            .spawn(move || lab::prepare(&drawing, &drawn_for, &stop))
             .context("starting a thread")?;
 
         progress.now("making test certificates");
@@ -82,8 +80,9 @@ impl Stage {
         lab.plug_all()?;
         lab.make_ready()
             .map_err(|error| anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()))?;
-        if gardener.join().is_err() {
-            bail!("the thread that grows fingers has failed");
+        progress.now("drawing fingers, irises and faces");
+        if drawer.join().is_err() {
+            bail!("the thread that draws the subject has failed");
         }
         let devices = lab.listed()?;
         let stage = Self { daemon, _control: control, lab, devices, pki, files, workspace };
@@ -127,7 +126,7 @@ impl Stage {
 fn build(
     args: &DemoArgs,
     specs: &[Spec],
-    subject: Arc<Subject>,
+    subject: Arc<CalibratedSubject>,
     pki: &Arc<TestPki>,
     workspace: &Workspace,
     daemon: &Daemon,

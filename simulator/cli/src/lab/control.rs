@@ -184,7 +184,7 @@ fn subject(scene: &Scene) -> Value {
 mod tests {
     use super::*;
     use biosim_image::Subject;
-    use biosim_scanner::{Kind, Spec};
+    use biosim_scanner::{CalibratedSubject, Kind, Spec};
     use biotrust_certs::TestPki;
     use biotrust_model::Purpose;
     use biotrust_model::time::SystemClock;
@@ -199,7 +199,15 @@ mod tests {
             purpose: Purpose::Registration,
         });
         let specs = [specs[0], Spec { kind: Kind::SingleIris, ..specs[1] }];
-        Lab::build(&specs, 3, Arc::new(Subject::new(3, None)), pki, links.to_owned(), None).unwrap()
+        Lab::build(
+            &specs,
+            3,
+            Arc::new(CalibratedSubject::new(Subject::new(3, None))),
+            pki,
+            links.to_owned(),
+            None,
+        )
+        .unwrap()
     }
 
     fn code(result: Result<Value, Refusal>) -> &'static str {

@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use biosim_image::Subject;
-use biosim_scanner::{Maker, Scene, Spec, VirtualDevice, Workshop};
+use biosim_scanner::{CalibratedSubject, Maker, Scene, Spec, VirtualDevice, Workshop};
 use biotrust_certs::{Domain, TestPki};
 use biotrust_driver_api::Cancel;
+use biotrust_model::Level;
 use biotrust_model::time::{Clock, SystemClock};
-use biotrust_model::{BioSubType, Level, Modality};
 use serde::Serialize;
 
 use crate::agent::{Agent, AgentDevice, Condition};
+use crate::args::DeviceArgs;
 use crate::jsonlines::CallError;
 
 /// From plugging in to Ready at the daemon: opening, reading keys, appraisal.
@@ -65,7 +66,7 @@ impl Lab {
     pub(crate) fn build(
         specs: &[Spec],
         seed: u64,
-        subject: Arc<Subject>,
+        subject: Arc<CalibratedSubject>,
         pki: Arc<TestPki>,
         links: PathBuf,
         agent: Option<Agent>,
@@ -181,40 +182,22 @@ impl Lab {
     }
 }
 
-/// Grows the fingers that the devices will see (a second or so, unless they are in the cache), so that the first
-/// capture is as fast as the next.
-pub(crate) fn prepare(subject: &Subject, specs: &[Spec], cancel: &Cancel) {
-    let fingers: &[BioSubType] =
-        if specs.iter().any(|spec| spec.kind.modality() == Modality::Finger) { &FINGERS } else { &[] };
-    let (left, right) = fingers.split_at(fingers.len() / 2);
+/// Draws the subject that the devices will see (a second or two), so that the first capture is as fast as the next.
+pub(crate) fn prepare(subject: &CalibratedSubject, specs: &[Spec], cancel: &Cancel) {
     std::thread::scope(|scope| {
-        for half in [left, right] {
-            scope.spawn(move || {
-                for finger in half.iter().take_while(|_| !cancel.is_cancelled()) {
-                    // What cannot be drawn is reported by the capture that needs it.
-                    let _ = subject.finger(*finger, 0, 1.0);
-                }
-            });
+        for spec in specs {
+            scope.spawn(|| subject.prepare(*spec, &|| cancel.is_cancelled()));
         }
     });
 }
 
-/// All ten.
-pub(crate) const FINGERS: [BioSubType; 10] = [
-    BioSubType::LeftIndexFinger,
-    BioSubType::LeftMiddleFinger,
-    BioSubType::LeftRingFinger,
-    BioSubType::LeftLittleFinger,
-    BioSubType::LeftThumb,
-    BioSubType::RightIndexFinger,
-    BioSubType::RightMiddleFinger,
-    BioSubType::RightRingFinger,
-    BioSubType::RightLittleFinger,
-    BioSubType::RightThumb,
-];
+/// The subject of a seed, with its cache.
+pub(crate) fn subject(args: &DeviceArgs) -> Arc<CalibratedSubject> {
+    Arc::new(CalibratedSubject::new(Subject::new(args.seed, cache_folder(args.cache.as_deref()))))
+}
 
 /// Where grown fingers are kept: as asked, else the user's cache folder; "none" for nowhere.
-pub(crate) fn cache_folder(asked: Option<&Path>) -> Option<PathBuf> {
+fn cache_folder(asked: Option<&Path>) -> Option<PathBuf> {
     match asked {
         Some(path) if path == Path::new("none") => None,
         Some(path) => Some(path.to_owned()),

@@ -11,7 +11,6 @@ mod preview;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use biosim_image::Subject;
 use biotrust_certs::{Certificate, TestPki};
 use biotrust_driver_api::{Description, SelfReport};
 use biotrust_model::Level;
@@ -21,6 +20,7 @@ pub use line::PlugError;
 
 use self::core::Core;
 use self::line::Plugged;
+use crate::calibration::CalibratedSubject;
 use crate::ftm::{Ftm, FtmError};
 use crate::kind::{Maker, Spec};
 use crate::scene::Scene;
@@ -40,7 +40,7 @@ pub struct Workshop {
     /// Who makes the devices.
     pub maker: Maker,
     /// Who will stand in front of them.
-    pub subject: Arc<Subject>,
+    pub subject: Arc<CalibratedSubject>,
     /// What is in front of them at first.
     pub scene: Scene,
     /// Certifies the keys of L1 devices; also holds the adopter's anchor.

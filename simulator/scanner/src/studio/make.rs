@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use biosim_image::{FINGER_DPI, Subject};
+use biosim_image::FINGER_DPI;
 use biotrust_imaging::jp2::{Codec, Dpi};
 use biotrust_imaging::preview::{self, Marks, Segment, Settings};
 use biotrust_imaging::{Gray, Rect, quality, segment};
@@ -10,6 +10,7 @@ use biotrust_model::{BioSubType, Modality, Purpose, Score};
 
 use super::frame::{Frame, Picture, Piece, Pixels, average};
 use super::{StudioError, View};
+use crate::calibration::CalibratedSubject;
 use crate::kind::Kind;
 use crate::scene::Presented;
 
@@ -24,7 +25,7 @@ const SIDE_BY_SIDE: usize = 4;
 pub(super) struct Maker<'a> {
     pub(super) kind: Kind,
     pub(super) purpose: Purpose,
-    pub(super) subject: &'a Subject,
+    pub(super) subject: &'a CalibratedSubject,
     pub(super) quality: u8,
     pub(super) take: u64,
     /// For the mark in the picture.
@@ -41,10 +42,6 @@ impl Maker<'_> {
             Modality::Finger if self.kind.has_platen() => self.platen(view, shown),
             Modality::Finger => self.fingers(view, shown),
         }
-    }
-
-    fn knob(&self) -> f32 {
-        f32::from(self.quality) / 100.0
     }
 
     const fn codec(&self) -> Codec {
@@ -66,7 +63,7 @@ impl Maker<'_> {
             if (self.give_up)() {
                 return Ok(None);
             }
-            let image = self.subject.finger(part.real, self.take, self.knob())?;
+            let image = self.subject.finger(part.real, self.take, self.quality)?;
             pieces.push(self.finger_piece(part.asked, image));
         }
         self.side_by_side(view, pieces, |_| None).map(Some)
@@ -86,7 +83,7 @@ impl Maker<'_> {
                 return Ok(None);
             }
             let reals: Vec<BioSubType> = on_it.iter().map(|part| part.real).collect();
-            let slap = self.subject.slap(&reals, self.take, self.knob())?;
+            let slap = self.subject.slap(&reals, self.take, self.quality)?;
             let boxes = segment::fingers(&slap.image, Dpi::FINGER);
             let mut found = Vec::with_capacity(boxes.len());
             // A scanner knows which hand it has been shown and counts from the left; a wrong count is no capture.
@@ -125,7 +122,7 @@ impl Maker<'_> {
             if (self.give_up)() {
                 return Ok(None);
             }
-            let eye = self.subject.iris(part.real, self.purpose, self.take, self.knob())?;
+            let eye = self.subject.iris(part.real, self.purpose, self.take, self.quality)?;
             let score = quality::iris(&eye.image, &eye.geometry);
             let limbus = eye.geometry.limbus;
             let mut piece = Piece::gray(part.asked, eye.image, 0, score, self.codec());
@@ -142,7 +139,7 @@ impl Maker<'_> {
     }
 
     fn face(&self, view: &View) -> Result<Frame, StudioError> {
-        let photo = self.subject.face(self.take, self.knob(), &view.exceptions)?;
+        let photo = self.subject.face(&view.exceptions, self.take, self.quality)?;
         let score = quality::face(&photo);
         let box_ = Segment { rect: middle(photo.width(), photo.height()), quality: Some(score) };
         let picture = self.picture(&photo, &[box_], Some(score), view)?;

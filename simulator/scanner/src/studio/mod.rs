@@ -7,11 +7,13 @@
 
 mod frame;
 mod make;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use biosim_image::{Subject, SubjectError};
+use biosim_image::SubjectError;
 use biotrust_driver_api::ImageCodec;
 use biotrust_imaging::ImageError;
 use biotrust_imaging::jp2::Jp2Error;
@@ -21,11 +23,14 @@ use biotrust_model::{BioSubType, Purpose, Score};
 pub(crate) use frame::{Frame, Picture};
 pub(crate) use view::View;
 
+use crate::calibration::CalibratedSubject;
 use crate::kind::Kind;
 use crate::scene::{Presented, Scene};
 
-/// Frames that are kept: a whole climb of the quality curve.
-const KEPT_FRAMES: usize = 8;
+/// Frames that are kept: more than a whole climb of the quality curve.
+const KEPT_FRAMES: usize = 12;
+/// Ways to lay down a finger; then they repeat.
+const TAKES: u64 = 8;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +55,9 @@ pub(crate) struct Look<'a> {
     pub(crate) view: &'a View,
     /// In which scene.
     pub(crate) scene: &'a Scene,
-    /// How good it can be, 0..=100.
+    /// Score that the images shall have, about, 0..=100.
     pub(crate) quality: u8,
-    /// Which laying-down of the finger it is; another one gives another image.
+    /// Counts how often fingers were laid down; another time gives another image.
     pub(crate) take: u64,
     /// Score that a capture wants, for the mark in the picture.
     pub(crate) wanted: Option<Score>,
@@ -73,7 +78,7 @@ struct Key {
 pub(crate) struct Studio {
     kind: Kind,
     purpose: Purpose,
-    subject: Arc<Subject>,
+    subject: Arc<CalibratedSubject>,
     /// Newest last.
     shelf: Mutex<Vec<(Key, Arc<Frame>)>>,
     empty: Mutex<Vec<(View, Picture)>>,
@@ -82,7 +87,7 @@ pub(crate) struct Studio {
 }
 
 impl Studio {
-    pub(crate) fn new(kind: Kind, purpose: Purpose, subject: Arc<Subject>) -> Self {
+    pub(crate) fn new(kind: Kind, purpose: Purpose, subject: Arc<CalibratedSubject>) -> Self {
         Self {
             kind,
             purpose,
@@ -149,7 +154,7 @@ impl Studio {
         let View { parts, exceptions, .. } = look.view;
         let shown = look.scene.present(self.kind.modality(), parts, exceptions);
         let exceptions = if parts.is_empty() { exceptions.clone() } else { Vec::new() };
-        Key { shown, exceptions, quality: look.quality, take: look.take }
+        Key { shown, exceptions, quality: look.quality, take: look.take % TAKES }
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Frame>> {
@@ -170,7 +175,7 @@ impl Studio {
             purpose: self.purpose,
             subject: &self.subject,
             quality: look.quality,
-            take: look.take,
+            take: key.take,
             wanted: look.wanted,
             give_up,
         };

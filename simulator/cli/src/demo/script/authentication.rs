@@ -15,7 +15,7 @@ use super::{Outcome, PATIENCE, Script, Verified, label, missing_from, now, verif
 /// What the page asks for, in milliseconds.
 const TIMEOUT: u64 = 10_000;
 /// Score that the page asks for.
-const WANTED: &str = "40";
+const WANTED: &str = "60";
 /// Who will authenticate.
 const DOMAIN_URI: &str = "https://auth.example.net";
 

@@ -16,7 +16,7 @@ use crate::demo::preview::Preview;
 /// What the client asks for, in milliseconds; its own socket waits longer.
 const TIMEOUT: u64 = 10_000;
 /// Threshold that the client's configuration sets.
-const WANTED: &str = "40";
+const WANTED: &str = "60";
 /// The specification wants 3 frames a second at least.
 const LEAST_FPS: f64 = 3.0;
 /// The finger that the applicant does not have.
