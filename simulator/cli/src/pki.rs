@@ -27,9 +27,11 @@ pub(crate) fn mint(now: UtcMillis) -> anyhow::Result<TestPki> {
     TestPki::mint(TestPki::DEFAULT_SPEC, now).context("making the test certificates")
 }
 
-/// Writes what daemon and judges need into the folder `directory`, which must exist.
+/// Writes what daemon and judges need into the folder `directory`, which is made if need be.
 pub(crate) fn write(pki: &TestPki, directory: &Path) -> anyhow::Result<PkiFiles> {
     let directory = files::absolute(directory)?;
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("making the folder {}", directory.display()))?;
     let paths = PkiFiles {
         device_anchors: directory.join("device-anchors.pem"),
         ftm_anchors: directory.join("ftm-anchors.pem"),

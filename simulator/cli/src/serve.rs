@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let links = files::absolute(&args.links)?;
     let lab = Arc::new(Lab::build(&specs, args.devices.seed, subject, pki, links, agent.clone())?);
     let _control = Server::start(&args.control, Arc::clone(&lab) as _)?;
-    lab.plug_all()?;
+    let _plugged = lab.plug_all()?;
     if let Some(agent) = &agent {
         if !is_reachable(agent, &interrupt)? {
             return Ok(ExitCode::SUCCESS);
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let ready = json!({
             "pid": std::process::id(),
             "control": files::absolute(&args.control)?,
-            "agent_control": args.agent_control,
+            "agent_control": args.agent_control.as_deref().map(files::absolute).transpose()?,
             "pki": written,
             "devices": lab.listed()?,
         });

@@ -16,7 +16,7 @@ use crate::agent::Agent;
 use crate::args::DemoArgs;
 use crate::control::server::Server;
 use crate::files::{self, Access};
-use crate::lab::{self, Lab, Listed};
+use crate::lab::{self, Lab, Listed, PluggedIn};
 use crate::pki::{self, PkiFiles};
 use crate::profile;
 use crate::say::Progress;
@@ -26,6 +26,7 @@ pub(crate) struct Stage {
     /// biotrustd.
     pub(crate) daemon: Daemon,
     _control: Server,
+    _plugged: PluggedIn,
     /// The devices.
     pub(crate) lab: Arc<Lab>,
     /// The devices as the daemon knows them.
@@ -77,7 +78,7 @@ impl Stage {
         let control = Server::start(&workspace.control(), Arc::clone(&lab) as _)?;
 
         progress.now("plugging the devices in and enrolling them");
-        lab.plug_all()?;
+        let plugged = lab.plug_all()?;
         lab.make_ready()
             .map_err(|error| anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()))?;
         progress.now("drawing fingers, irises and faces");
@@ -85,7 +86,8 @@ impl Stage {
             bail!("the thread that draws the subject has failed");
         }
         let devices = lab.listed()?;
-        let stage = Self { daemon, _control: control, lab, devices, pki, files, workspace };
+        let stage =
+            Self { daemon, _control: control, _plugged: plugged, lab, devices, pki, files, workspace };
         if let Some(path) = &args.ready_file {
             let ready = serde_json::to_vec_pretty(&stage.ready()).context("writing the ready file")?;
             files::write(path, &ready, Access::Private)?;

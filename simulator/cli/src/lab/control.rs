@@ -191,7 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     /// One device of each level, without a daemon.
-    fn lab(links: &std::path::Path) -> Lab {
+    fn lab(links: &std::path::Path) -> Arc<Lab> {
         let pki = Arc::new(TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap());
         let specs = [Level::L0, Level::L1].map(|level| Spec {
             kind: Kind::Face,
@@ -199,15 +199,8 @@ mod tests {
             purpose: Purpose::Registration,
         });
         let specs = [specs[0], Spec { kind: Kind::SingleIris, ..specs[1] }];
-        Lab::build(
-            &specs,
-            3,
-            Arc::new(CalibratedSubject::new(Subject::new(3, None))),
-            pki,
-            links.to_owned(),
-            None,
-        )
-        .unwrap()
+        let subject = Arc::new(CalibratedSubject::new(Subject::new(3, None)));
+        Arc::new(Lab::build(&specs, 3, subject, pki, links.to_owned(), None).unwrap())
     }
 
     fn code(result: Result<Value, Refusal>) -> &'static str {
@@ -221,7 +214,7 @@ mod tests {
     fn without_a_daemon_effects_hold_at_the_devices() {
         let dir = tempfile::tempdir().unwrap();
         let lab = lab(dir.path());
-        lab.plug_all().unwrap();
+        let plugged = lab.plug_all().unwrap();
         lab.make_ready().unwrap();
         let links = || std::fs::read_dir(dir.path()).unwrap().count();
         let ask = |line: &str| lab.carry_out(serde_json::from_str(line).unwrap());
@@ -249,5 +242,8 @@ mod tests {
         assert_eq!(code(ask(&format!(r#"{{"op":"rotate-key","id":"{l0}"}}"#))), "unsupported");
         assert_eq!(code(ask(r#"{"op":"unplug","id":"nobody"}"#)), "not_found");
         assert_eq!(code(ask(r#"{"op":"quality","value":101}"#)), "bad_request");
+
+        drop(plugged);
+        assert_eq!(links(), 0);
     }
 }

@@ -43,6 +43,16 @@ pub(crate) struct Lab {
     clock: SystemClock,
 }
 
+/// Devices that are plugged in. Dropping it pulls all plugs, so that no link stays behind: the control socket's threads
+/// keep the lab itself alive to the end of the process.
+pub(crate) struct PluggedIn(Arc<Lab>);
+
+impl Drop for PluggedIn {
+    fn drop(&mut self) {
+        self.0.devices.iter().for_each(VirtualDevice::unplug);
+    }
+}
+
 /// A device as the ready file lists it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Listed {
@@ -108,9 +118,11 @@ impl Lab {
         })
     }
 
-    /// Plugs all devices in.
-    pub(crate) fn plug_all(&self) -> anyhow::Result<()> {
-        self.devices.iter().try_for_each(|device| Ok(device.plug(&self.links)?))
+    /// Plugs all devices in, for as long as the answer lives.
+    pub(crate) fn plug_all(self: &Arc<Self>) -> anyhow::Result<PluggedIn> {
+        let plugged = PluggedIn(Arc::clone(self));
+        self.devices.iter().try_for_each(|device| device.plug(&self.links))?;
+        Ok(plugged)
     }
 
     /// Enrols what needs it and returns when the daemon reports every device Ready.
