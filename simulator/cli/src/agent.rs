@@ -37,6 +37,16 @@ pub(crate) struct AgentDevice {
     /// Why it is not in the answers.
     #[serde(default)]
     pub(crate) left_out: Option<String>,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub(crate) problem: Option<AgentProblem>,
+}
+
+/// A problem as the daemon shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct AgentProblem {
+    /// SBI error code.
+    pub(crate) code: String,
 }
 
 /// What must hold at once for a device.

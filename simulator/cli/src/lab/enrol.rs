@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use biotrust_certs::TestPki;
+use biotrust_model::ProblemKind;
 use biotrust_model::time::UtcMillis;
 
 use crate::agent::Agent;
@@ -13,10 +14,14 @@ const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The first certificate of a device is dated back, so that the one after a rotation is younger by its date too.
 const BACKDATED: i64 = 3600 * 1000;
 
-/// Whether the daemon reports the device `serial` Not Registered.
+/// Whether the daemon reports the device `serial` Not Registered, or refuses the certificate of an earlier run.
 pub(super) fn is_needed(agent: &Agent, serial: &str) -> anyhow::Result<bool> {
     let known = agent.device(serial)?;
-    Ok(known.is_some_and(|device| device.status.as_deref() == Some("Not Registered")))
+    let refused = ProblemKind::DeviceRefused.code().to_string();
+    Ok(known.is_some_and(|device| {
+        device.status.as_deref() == Some("Not Registered")
+            || device.problem.is_some_and(|problem| problem.code == refused)
+    }))
 }
 
 /// Enrols the device `serial` for the first time.
