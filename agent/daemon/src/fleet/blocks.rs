@@ -3,8 +3,12 @@
 //! Blocking; runs on the capture lane. Clear biometrics of an L0 capture live here for the time of one answer; an L1
 //! authentication is never in the clear on this host.
 
-use biotrust_driver_api::{CaptureJob, CapturedImage, SignedBlock};
-use biotrust_model::{DeviceSubType, Modality, Problem, ProblemKind, Purpose, Secret};
+use std::borrow::Cow;
+
+use biotrust_certs::Certificate;
+use biotrust_driver_api::{CaptureJob, CapturedImage, FtmError, SignedBlock};
+use biotrust_model::time::UtcMillis;
+use biotrust_model::{BioSubType, DeviceSubType, Modality, Problem, ProblemKind, Purpose, Score, Secret};
 use biotrust_sbi::answer::{self, DataPayload, Use};
 use biotrust_sbi::digital_id::DigitalId;
 use biotrust_sbi::iso::{CaptureDevice, Details, FaceImage, FingerImage, Impression, IrisImage, Quality};
@@ -13,20 +17,40 @@ use biotrust_sbi::session::{self, Encrypted};
 use biotrust_sbi::{hash_chain, jws};
 use biotrust_trust::block::{Block, ExpectedCapture, Kind, verify_capture};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::Inner;
 use super::ftm::Urgency;
 use super::keys::Keys;
 use super::unit::Session;
 
-/// A record that is ready to be signed.
-struct Prepared {
+/// A finished answer.
+pub(super) struct Answer {
+    /// Its body.
+    pub(super) body: Bytes,
+    /// The average score of its parts.
+    pub(super) average: Score,
+}
+
+impl Answer {
+    fn new(entries: &[String], scores: impl Iterator<Item = Score>) -> Self {
+        let sum: f32 = scores.map(Score::value).sum();
+        let average = Score::clamped(sum / entries.len().max(1) as f32);
+        Self { body: Bytes::from(answer::capture_answer(entries)), average }
+    }
+}
+
+/// A block whose signature is being made.
+struct Signing {
     unsigned: jws::Unsigned,
+    signature: Signature,
     hash: [u8; 32],
     encrypted: Option<Encrypted>,
 }
 
-/// L0: builds the records, hashes, encrypts for an authentication, and signs everything with the host's device key.
+/// L0: builds the records, hashes, encrypts for an authentication, and has everything signed with the host's device key.
+///
+/// The FTM thread signs one block while this thread prepares the next.
 ///
 /// # Errors
 /// The problem to tell the client.
@@ -35,33 +59,34 @@ pub(super) fn by_host(
     session: &Session,
     keys: &Keys,
     request: &CaptureRequest,
+    job: &CaptureJob,
     images: &[CapturedImage],
-) -> Result<Bytes, Problem> {
-    let x5c = [keys.l0()?.certificate().der()];
+) -> Result<Answer, Problem> {
+    as_asked(session, job, images)?;
+    let certificate = keys.l0()?.certificate();
+    let x5c = [certificate.der()];
     let identity = &session.description.identity;
     let digital_id = DigitalId::at(identity.clone(), inner.clock.now()).prepare(&x5c);
-    let signature = sign(inner, session, vec![digital_id.signing_input().to_vec()])?;
-    let digital_id = digital_id.attach(signature.first().ok_or(ProblemKind::Internal)?);
+    let signature = Signature::begin(inner, session, certificate, &digital_id);
+    let records: Vec<Secret> =
+        images.iter().map(|image| record(session, request.purpose, image)).collect::<Result<_, _>>()?;
+    let digital_id = digital_id.attach(&signature.finish(session)?);
 
     let mut previous = request.bio.previous_hash;
-    let mut prepared = Vec::with_capacity(images.len());
-    for image in images {
-        let record = record(session, request.purpose, image)?;
+    let mut timestamp = UtcMillis(i64::MIN);
+    let mut signing = Vec::with_capacity(images.len());
+    for (image, record) in images.iter().zip(&records) {
         previous = hash_chain::next(&previous, record.expose());
-        let timestamp = image.captured_at;
+        // back ends refuse times that run backwards from one block to the next
+        timestamp = timestamp.max(image.captured_at);
         let encrypted = match request.purpose {
             Purpose::Registration => None,
-            Purpose::Auth => {
-                let target = inner.trust.encryption.target(&request.domain_uri);
-                let certificate = &target.ok_or(ProblemKind::EncryptionKeyMissing)?.certificate;
-                let wire = timestamp.to_wire();
-                let sealed = session::encrypt(record.expose(), &wire, &request.transaction_id, certificate);
-                Some(sealed.map_err(|error| internal(session, &error))?)
-            }
+            Purpose::Auth => Some(encrypt(inner, session, request, timestamp, record)?),
         };
-        let clear = encrypted.is_none().then(|| biotrust_sbi::base64url::encode(record.expose()));
-        let bio_value =
-            encrypted.as_ref().map_or_else(|| clear.as_deref().unwrap_or_default(), |e| &e.bio_value);
+        let bio_value = match &encrypted {
+            Some(encrypted) => Cow::Borrowed(encrypted.bio_value.as_str()),
+            None => Cow::Owned(biotrust_sbi::base64url::encode(record.expose())),
+        };
         let payload = DataPayload {
             digital_id: &digital_id,
             device_code: &identity.serial_no,
@@ -73,33 +98,63 @@ pub(super) fn by_host(
                 Purpose::Auth => Use::Auth { domain_uri: &request.domain_uri },
             },
             env: request.env,
-            bio_value,
+            bio_value: &bio_value,
             transaction_id: &request.transaction_id,
             timestamp,
             requested_score: &request.bio.requested_score_text,
             quality_score: image.score,
         };
-        prepared.push(Prepared {
-            unsigned: jws::prepare(&x5c, &payload.to_json()),
-            hash: previous,
-            encrypted,
-        });
+        let unsigned = jws::prepare(&x5c, &payload.to_json());
+        let signature = Signature::begin(inner, session, certificate, &unsigned);
+        signing.push(Signing { unsigned, signature, hash: previous, encrypted });
     }
 
-    let inputs = prepared.iter().map(|one| one.unsigned.signing_input().to_vec()).collect();
-    let signatures = sign(inner, session, inputs)?;
-    let entries: Vec<String> = prepared
-        .into_iter()
-        .zip(&signatures)
-        .map(|(one, signature)| {
-            let data = one.unsigned.attach(signature);
-            match &one.encrypted {
-                None => answer::capture_entry_registration(&data, &one.hash),
-                Some(encrypted) => answer::capture_entry_auth(&data, &one.hash, encrypted),
-            }
-        })
-        .collect();
-    Ok(Bytes::from(answer::capture_answer(&entries)))
+    let mut entries = Vec::with_capacity(signing.len());
+    for block in signing {
+        let data = block.unsigned.attach(&block.signature.finish(session)?);
+        entries.push(match &block.encrypted {
+            None => answer::capture_entry_registration(&data, &block.hash),
+            Some(encrypted) => answer::capture_entry_auth(&data, &block.hash, encrypted),
+        });
+    }
+    Ok(Answer::new(&entries, images.iter().map(|image| image.score)))
+}
+
+/// The device must deliver what it was asked for: no other part, no excepted one, none twice.
+fn as_asked(session: &Session, job: &CaptureJob, images: &[CapturedImage]) -> Result<(), Problem> {
+    let asked = asked(job);
+    let excepted = |part: BioSubType| job.exceptions.contains(&part);
+    let right = images.len() == asked.len()
+        && images
+            .iter()
+            .zip(&asked)
+            .all(|(image, part)| image.part == *part && !image.part.is_some_and(excepted));
+    if right {
+        return Ok(());
+    }
+    tracing::error!(device = %session.id, "the device delivered other parts than it was asked for");
+    Err(Problem::about(ProblemKind::DeviceRefused, "it delivered other parts than it was asked for"))
+}
+
+/// The parts of the answer; `None` is a face.
+fn asked(job: &CaptureJob) -> Vec<Option<BioSubType>> {
+    match job.parts.as_slice() {
+        [] => vec![None],
+        parts => parts.iter().copied().map(Some).collect(),
+    }
+}
+
+fn encrypt(
+    inner: &Inner,
+    session: &Session,
+    request: &CaptureRequest,
+    captured_at: UtcMillis,
+    record: &Secret,
+) -> Result<Encrypted, Problem> {
+    let target =
+        inner.trust.encryption.target(&request.domain_uri).ok_or(ProblemKind::EncryptionKeyMissing)?;
+    session::encrypt(record.expose(), &captured_at.to_wire(), &request.transaction_id, &target.certificate)
+        .map_err(|error| internal(session, &error))
 }
 
 /// L1: verifies what the device delivered, block by block, and passes it on as it is.
@@ -113,7 +168,7 @@ pub(super) fn by_device(
     request: &CaptureRequest,
     job: &CaptureJob,
     blocks: &[SignedBlock],
-) -> Result<Bytes, Problem> {
+) -> Result<Answer, Problem> {
     let refused = |why: &dyn std::fmt::Display| {
         tracing::error!(device = %session.id, %why, "the device delivered something else than it was asked for");
         Problem::about(ProblemKind::DeviceRefused, why.to_string())
@@ -129,10 +184,7 @@ pub(super) fn by_device(
             thumbprint: target.ok_or(ProblemKind::EncryptionKeyMissing)?.certificate.thumbprint(),
         },
     };
-    let parts: Vec<_> = match job.parts.as_slice() {
-        [] => vec![None],
-        parts => parts.iter().copied().map(Some).collect(),
-    };
+    let parts = asked(job);
     let expected = ExpectedCapture {
         device: keys.l1()?,
         digital_id_signer: super::keys::signer(job.digital_id_key),
@@ -176,7 +228,7 @@ pub(super) fn by_device(
             _ => answer::capture_entry_registration(block.data, &verified.hash),
         })
         .collect();
-    Ok(Bytes::from(answer::capture_answer(&entries)))
+    Ok(Answer::new(&entries, verified.iter().map(|block| block.quality)))
 }
 
 /// The ISO record around an image of an L0 device.
@@ -219,12 +271,24 @@ const CAMERA: u8 = 1;
 /// ISO 19794-5: a frame of a digital video camera.
 const VIDEO_FRAME: u8 = 6;
 
-fn sign(inner: &Inner, session: &Session, inputs: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Problem> {
-    let key = session.id.as_str();
-    match inner.ftm.sign(Urgency::Interactive, key, inputs).blocking_recv() {
-        Ok(Ok(signatures)) => Ok(signatures),
-        Ok(Err(error)) => Err(internal(session, &error)),
-        Err(_) => Err(Problem::about(ProblemKind::NotReady, "the host's FTM does not answer")),
+/// A signature that the host's FTM is making.
+struct Signature(oneshot::Receiver<Result<Vec<u8>, FtmError>>);
+
+impl Signature {
+    fn begin(inner: &Inner, session: &Session, certificate: &Certificate, unsigned: &jws::Unsigned) -> Self {
+        let input = unsigned.signing_input().to_vec();
+        Self(inner.ftm.sign(Urgency::Interactive, session.id.as_str(), certificate.spki_der(), input))
+    }
+
+    fn finish(self, session: &Session) -> Result<Vec<u8>, Problem> {
+        match self.0.blocking_recv() {
+            Ok(Ok(signature)) => Ok(signature),
+            Ok(Err(FtmError::NoKey(_))) => {
+                Err(Problem::about(ProblemKind::NotReady, "its key was just changed"))
+            }
+            Ok(Err(error)) => Err(internal(session, &error)),
+            Err(_) => Err(Problem::about(ProblemKind::NotReady, "the host's FTM does not answer")),
+        }
     }
 }
 

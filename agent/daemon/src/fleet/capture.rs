@@ -1,8 +1,6 @@
 //! A capture from request to answer: lease, device, blocks, and the instant at which the answer is due.
 //!
-//! The answer comes as soon as the requested score is reached; otherwise exactly at the deadline, with the best frame
-//! so far or error 101. The device is asked to be done `finish_margin` earlier, so that transfer, signing and encoding
-//! never make the answer late. Dropping the future (the client has gone) cancels the capture at once.
+//! When the answer leaves is decided in [`super::due`]. Dropping the future (the client has gone) cancels the capture at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +16,23 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::blocks;
+use super::due::{Due, End};
 use super::keys::Keys;
-use super::state::{Event, Lease};
+use super::state::Lease;
 use super::unit::{Session, Timing, Unit};
 use super::{Fleet, Inner};
 use crate::catalog::SERVICE_VERSION;
 
-/// What a capture made: the finished answer, and whether it need not wait for the deadline.
-enum Made {
-    /// The requested score was reached.
-    Reached(Bytes),
-    /// The best until the device had to be done.
-    Best(Bytes),
-    /// Nothing was presented.
-    Nothing,
+/// What a capture made.
+struct Made {
+    /// The finished answer, or that nothing was presented.
+    answer: Result<Bytes, Problem>,
+    /// Whether the requested score was reached.
+    reached: bool,
 }
+
+/// How far the average may be below the requested score, for scores are written with one decimal.
+const ROUNDING: f32 = 0.1;
 
 impl Fleet {
     /// Serves CAPTURE or RCAPTURE. Dropping the future calls the capture off.
@@ -45,28 +45,25 @@ impl Fleet {
         let unit = inner.find(&request.bio.device_id)?;
         let session = unit.session().ok_or(ProblemKind::DeviceNotFound)?;
         let plan = admit(inner, &session, &request)?;
-        let timeout =
-            inner.settings.hard_ceiling.map_or(request.timeout, |ceiling| request.timeout.min(ceiling));
-        let keys = session.keys();
-        if let Some(reason) = keys.as_ref().and_then(|keys| keys.expired(inner.clock.now())) {
-            return Err(Problem::about(ProblemKind::DeviceKeyExpired, reason));
-        }
+        let settings = &inner.settings;
+        let due =
+            Due::new(request.timeout, settings.hard_ceiling, settings.answer_early, settings.finish_margin);
 
-        let hold = Hold::take(inner, &unit, timeout)?;
-        let keys = keys.ok_or(ProblemKind::NotReady)?;
-        let parts = plan.parts.into_iter().flatten().collect();
-        let job = job(inner, &request, parts, timeout);
-        let made = tokio::select! {
-            made = hold.run(session, keys, request, job) => made,
+        let hold = Hold::take(inner, &unit, due.answer)?;
+        let job = job(inner, &request, plan.parts.into_iter().flatten().collect(), due);
+        let ended = tokio::select! {
+            ended = hold.run(session, request, job) => ended,
+            // it did not keep its time; the client must not wait for it
+            () = tokio::time::sleep_until(received + due.answer) => Err(ProblemKind::ExtractionFailed.into()),
             () = inner.stop.cancelled() => return Err(ProblemKind::ShuttingDown.into()),
         };
-        let answer = match made? {
-            Made::Reached(body) => return Ok(body),
-            Made::Best(body) => Ok(body),
-            Made::Nothing => Err(ProblemKind::NothingDetected.into()),
+        let (end, answer) = match ended {
+            Ok(Made { answer, reached: true }) => (End::Reached, answer),
+            Ok(Made { answer, reached: false }) => (End::OutOfTime, answer),
+            Err(problem) => (End::Failed, Err(problem)),
         };
         tokio::select! {
-            () = tokio::time::sleep_until(received + timeout) => answer,
+            () = tokio::time::sleep_until(received + due.leaves(end, received.elapsed())) => answer,
             () = inner.stop.cancelled() => Err(ProblemKind::ShuttingDown.into()),
         }
     }
@@ -75,6 +72,10 @@ impl Fleet {
 /// Whether this device may make this capture at all, and of which parts.
 fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<plan::Plan, Problem> {
     let description = &session.description;
+    let keys = session.keys().ok_or(ProblemKind::NotReady)?;
+    if let Some(reason) = keys.expired(inner.clock.now()) {
+        return Err(Problem::about(ProblemKind::DeviceKeyExpired, reason));
+    }
     if description.purpose != request.purpose {
         return Err(ProblemKind::WrongPurpose.into());
     }
@@ -92,8 +93,19 @@ fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<p
         if session.level() == Level::L0 && !inner.settings.allow_l0_auth {
             return Err(ProblemKind::LevelNotAllowed.into());
         }
-        if inner.trust.encryption.target(&request.domain_uri).is_none() {
-            return Err(ProblemKind::EncryptionKeyMissing.into());
+        let now = inner.clock.now();
+        let target =
+            inner.trust.encryption.target(&request.domain_uri).ok_or(ProblemKind::EncryptionKeyMissing)?;
+        if !target.certificate.is_valid_at(now) {
+            let why = format!(
+                "it is valid from {} to {}",
+                target.certificate.not_before().to_wire(),
+                target.certificate.not_after().to_wire()
+            );
+            return Err(Problem::about(ProblemKind::EncryptionKeyMissing, why));
+        }
+        if keys.refuses(target.certificate.thumbprint()) {
+            return Err(Problem::about(ProblemKind::EncryptionKeyMissing, "the device does not accept it"));
         }
     }
     Ok(plan)
@@ -103,10 +115,9 @@ fn job(
     inner: &Inner,
     request: &CaptureRequest,
     parts: Vec<biotrust_model::BioSubType>,
-    timeout: Duration,
+    due: Due,
 ) -> CaptureJob {
     let settings = &inner.settings;
-    let margin = settings.finish_margin.min(timeout / 2);
     let registration = request.purpose == Purpose::Registration;
     CaptureJob {
         parts,
@@ -114,7 +125,7 @@ fn job(
         sub_id: request.bio.sub_id,
         requested_score: request.bio.requested_score,
         requested_score_text: request.bio.requested_score_text.clone(),
-        finish_within: timeout - margin,
+        finish_within: due.device,
         purpose: request.purpose,
         auth: (!registration).then(|| AuthCapture { domain_uri: request.domain_uri.clone() }),
         transaction_id: request.transaction_id.clone(),
@@ -142,25 +153,25 @@ struct Held {
 
 impl Hold {
     fn take(inner: &Arc<Inner>, unit: &Arc<Unit>, timeout: Duration) -> Result<Self, Problem> {
-        let lease = Lease { id: inner.next_lease(), deadline: inner.now() + timeout };
-        unit.acquire(lease)?;
+        let lease = Lease { id: inner.next_number(), deadline: inner.now() + timeout };
+        let cancel = Cancel::new();
+        unit.acquire(lease, &cancel)?;
         inner.publish();
         let held = Held { inner: Arc::clone(inner), unit: Arc::clone(unit), lease };
-        Ok(Self { lease: Arc::new(held), cancel: Cancel::new() })
+        Ok(Self { lease: Arc::new(held), cancel })
     }
 
     /// Runs the job on the capture lane and waits for what it makes.
     async fn run(
         &self,
         session: Arc<Session>,
-        keys: Arc<Keys>,
         request: CaptureRequest,
         job: CaptureJob,
     ) -> Result<Made, Problem> {
         let (answer, made) = oneshot::channel();
         let (lease, cancel) = (Arc::clone(&self.lease), self.cancel.clone());
         let worker = move || {
-            let result = make(&lease.inner, &session, &keys, &request, &job, &cancel);
+            let result = make(&lease.inner, &session, &request, &job, &cancel);
             // in this order: once the client has its answer, the device must already be free
             drop(session);
             drop(lease);
@@ -183,7 +194,7 @@ impl Drop for Hold {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.unit.note(Event::Release(self.lease.id)).0 {
+        if self.unit.release(self.lease) {
             self.inner.publish();
         }
     }
@@ -193,34 +204,96 @@ impl Drop for Held {
 fn make(
     inner: &Inner,
     session: &Session,
-    keys: &Keys,
     request: &CaptureRequest,
     job: &CaptureJob,
     cancel: &Cancel,
 ) -> Result<Made, Problem> {
-    let failed = |error: DeviceError| {
-        if error.kind != DeviceErrorKind::Cancelled {
-            tracing::warn!(device = %session.id, %error, "capture");
-        }
-        Problem::from(error.kind.problem())
-    };
-    let started = std::time::Instant::now();
-    let (body, reached, delivered) = match &session.opened {
-        Opened::L0(device) => match device.capture(job, cancel).map_err(failed)? {
-            CaptureOutcome::Done { parts, reached } => {
+    let started = Instant::now();
+    let (block, delivered) = match session.opened().ok_or(ProblemKind::DeviceNotFound)? {
+        Opened::L0(device) => match delivered(session, device.capture(job, cancel))? {
+            Some(images) => {
                 let delivered = started.elapsed();
-                (blocks::by_host(inner, session, keys, request, &parts)?, reached, delivered)
+                (
+                    with_keys(session, cancel, |keys| {
+                        blocks::by_host(inner, session, keys, request, job, &images)
+                    })?,
+                    delivered,
+                )
             }
-            CaptureOutcome::Nothing => return Ok(Made::Nothing),
+            None => return Ok(Made::nothing()),
         },
-        Opened::L1(device) => match device.capture(job, cancel).map_err(failed)? {
-            CaptureOutcome::Done { parts, reached } => {
+        Opened::L1(device) => match delivered(session, device.capture(job, cancel))? {
+            Some(signed) => {
                 let delivered = started.elapsed();
-                (blocks::by_device(inner, session, keys, request, job, &parts)?, reached, delivered)
+                (
+                    with_keys(session, cancel, |keys| {
+                        blocks::by_device(inner, session, keys, request, job, &signed)
+                    })?,
+                    delivered,
+                )
             }
-            CaptureOutcome::Nothing => return Ok(Made::Nothing),
+            None => return Ok(Made::nothing()),
         },
     };
     session.set_timing(Timing { device: delivered, host: started.elapsed() - delivered });
-    Ok(if reached { Made::Reached(body) } else { Made::Best(body) })
+    if request.purpose == Purpose::Auth && block.body.len() > ESIGNET {
+        tracing::warn!(device = %session.id, bytes = block.body.len(), "eSignet does not take so large an answer");
+    }
+    // the host's own count: a device must not decide that it was good enough
+    let reached = block.average.value() + ROUNDING >= request.bio.requested_score.value();
+    Ok(Made { answer: Ok(block.body), reached })
 }
+
+/// The largest answer that eSignet takes: 500,000 characters of base64 (R31).
+const ESIGNET: usize = 375_000;
+
+impl Made {
+    fn nothing() -> Self {
+        Self { answer: Err(ProblemKind::NothingDetected.into()), reached: false }
+    }
+}
+
+/// What the device delivered; `None` where nothing was presented.
+fn delivered<T>(
+    session: &Session,
+    outcome: Result<CaptureOutcome<T>, DeviceError>,
+) -> Result<Option<Vec<T>>, Problem> {
+    match outcome {
+        Ok(CaptureOutcome::Done { parts, .. }) => Ok(Some(parts)),
+        Ok(CaptureOutcome::Nothing) => Ok(None),
+        Err(error) => {
+            if error.kind != DeviceErrorKind::Cancelled {
+                tracing::warn!(device = %session.id, %error, "capture");
+            }
+            Err(error.kind.problem().into())
+        }
+    }
+}
+
+/// Makes the answer with the keys of this moment. A key may be rotated while a capture runs: where the answer does not
+/// fit the keys and others come within moments, it is made again with those.
+fn with_keys(
+    session: &Session,
+    cancel: &Cancel,
+    attempt: impl Fn(&Keys) -> Result<blocks::Answer, Problem>,
+) -> Result<blocks::Answer, Problem> {
+    let mut keys = session.keys().ok_or(ProblemKind::NotReady)?;
+    let mut result = attempt(&keys);
+    for _ in 0..ROTATION_LOOKS {
+        let about_keys =
+            matches!(&result, Err(p) if matches!(p.kind, ProblemKind::DeviceRefused | ProblemKind::NotReady));
+        if !about_keys || cancel.wait(ROTATION_PAUSE) {
+            break;
+        }
+        let now = session.keys().ok_or(ProblemKind::NotReady)?;
+        if !Arc::ptr_eq(&now, &keys) {
+            keys = now;
+            result = attempt(&keys);
+        }
+    }
+    result
+}
+
+/// How often and how long to look for other keys.
+const ROTATION_LOOKS: u32 = 10;
+const ROTATION_PAUSE: Duration = Duration::from_millis(20);

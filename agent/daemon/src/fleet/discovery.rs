@@ -32,14 +32,11 @@ pub(super) enum Listing {
 }
 
 impl Inner {
-    /// The open units in the order of the lists: authentication devices first, because the desktop client keeps the
-    /// last device of a kind and only ever registers (R17).
+    /// The devices that are served, in the order of the lists: authentication devices first, because the desktop client
+    /// keeps the last device of a kind and only ever registers (R17).
     pub(super) fn listed(&self) -> Vec<(Arc<Unit>, Arc<Session>)> {
-        let mut open: Vec<_> = self
-            .units()
-            .iter()
-            .filter_map(|unit| unit.session().map(|session| (Arc::clone(unit), session)))
-            .collect();
+        let mut open = self.open_units();
+        open.retain(|(unit, session)| self.twin(unit, session).is_none());
         open.sort_by(|(_, a), (_, b)| {
             let key = |s: &Session| {
                 let d = &s.description;
@@ -55,10 +52,33 @@ impl Inner {
         open
     }
 
-    /// How a device stands in the lists.
-    pub(super) fn listing(&self, unit: &Unit, session: &Session) -> Listing {
-        let purpose = session.description.purpose;
-        if self.settings.purpose.is_some_and(|only| only != purpose) {
+    /// All open devices.
+    pub(super) fn open_units(&self) -> Vec<(Arc<Unit>, Arc<Session>)> {
+        let units = self.units();
+        units.iter().filter_map(|unit| unit.session().map(|session| (Arc::clone(unit), session))).collect()
+    }
+
+    /// The device that is served instead of this one, where two claim the same identity: one that stood up to appraisal
+    /// before one that did not, else the one that was there first.
+    pub(super) fn twin(&self, unit: &Unit, session: &Session) -> Option<Arc<Unit>> {
+        let rank =
+            |unit: &Unit, session: &Session| (*unit.machine().standing() != Standing::Good, session.order);
+        let own = rank(unit, session);
+        self.open_units()
+            .into_iter()
+            .find(|(other, twin)| twin.id == session.id && rank(other, twin) < own)
+            .map(|(other, _)| other)
+    }
+
+    /// Whether the configuration keeps this device out of the lists of real clients.
+    pub(super) fn filtered(&self, session: &Session) -> bool {
+        self.settings.purpose.is_some_and(|only| only != session.description.purpose)
+    }
+
+    /// How a device stands in the lists. `developer`: whatever purpose the configuration serves.
+    pub(super) fn listing(&self, unit: &Unit, session: &Session, developer: bool) -> Listing {
+        if !developer && self.filtered(session) {
+            let purpose = session.description.purpose;
             return Listing::None {
                 why: format!("it is a device for {purpose}, and [sbi] purpose serves only the other"),
             };
@@ -98,30 +118,36 @@ impl Inner {
         }
     }
 
-    /// The unit that a client means: by device id, or by serial number (R33).
+    /// The unit that a client means: by device id, else by serial number (R33), if only one device has it.
     pub(super) fn find(&self, device: &str) -> Result<Arc<Unit>, Problem> {
-        self.listed()
-            .into_iter()
-            .find(|(_, session)| {
-                session.id.as_str() == device || session.description.identity.serial_no == device
-            })
-            .filter(|(unit, session)| !matches!(self.listing(unit, session), Listing::None { .. }))
-            .map(|(unit, _)| unit)
-            .ok_or_else(|| ProblemKind::DeviceNotFound.into())
+        let listed = self.listed();
+        if let Some((unit, _)) = listed.iter().find(|(_, session)| session.id.as_str() == device) {
+            return Ok(Arc::clone(unit));
+        }
+        let mut named = listed.into_iter().filter(|(_, s)| s.description.identity.serial_no == device);
+        match (named.next(), named.next()) {
+            (Some((unit, _)), None) => Ok(unit),
+            (Some(_), Some(_)) => Err(Problem::about(
+                ProblemKind::DeviceNotFound,
+                "several devices have this serial number; use the deviceId",
+            )),
+            (None, _) => Err(ProblemKind::DeviceNotFound.into()),
+        }
     }
 }
 
 impl Fleet {
-    /// The answer to MOSIPDISC for devices of `modality`, or of any.
+    /// The answer to MOSIPDISC for devices of `modality`, or of any. `developer`: whatever purpose the configuration
+    /// serves.
     #[must_use]
-    pub fn discovery(&self, modality: Option<Modality>) -> Bytes {
+    pub fn discovery(&self, modality: Option<Modality>, developer: bool) -> Bytes {
         let inner = &self.0;
         let now = inner.clock.now();
         let entries: Vec<String> = inner
             .listed()
             .iter()
             .filter(|(_, session)| modality.is_none_or(|m| session.description.identity.modality == m))
-            .filter(|(unit, session)| !matches!(inner.listing(unit, session), Listing::None { .. }))
+            .filter(|(_, session)| developer || !inner.filtered(session))
             .map(|(unit, session)| {
                 let problem = unit.problem();
                 answer::discovery_entry(

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use biotrust_certs::Certificate;
-use biotrust_driver_api::{FtmError, Opened};
+use biotrust_driver_api::FtmError;
+use biotrust_model::Level;
+use biotrust_trust::appraise_l0;
 
 use super::unit::{Session, Unit};
-use super::{Fleet, Inner, keys};
+use super::{Fleet, Inner, keys, locked};
 use crate::store::{Enrolment, StoreError};
 
 /// Why a device could not be enrolled.
@@ -24,6 +26,9 @@ pub enum EnrolError {
         "device {0} keeps its keys itself (L1): its provider's management server talks to it, not to this host"
     )]
     NotOnHost(String),
+    /// Several have it.
+    #[error("several devices with serial number {0} are connected: unplug all but one")]
+    Ambiguous(String),
     /// The certificate cannot be used.
     #[error("the certificate is refused: {0}")]
     Certificate(String),
@@ -45,9 +50,13 @@ impl Fleet {
     /// [`EnrolError`].
     pub async fn enrol_begin(&self, serial: &str) -> Result<Vec<u8>, EnrolError> {
         let (_, session) = self.on_host(serial)?;
-        let provider = &session.description.identity.device_provider;
-        let answer = self.0.ftm.begin_rotation(session.id.as_str(), serial, provider).await;
-        Ok(answer.map_err(|_| EnrolError::NoAnswer)??)
+        let provider = session.description.identity.device_provider.clone();
+        let (key, common_name) = (session.id.to_string(), serial.to_owned());
+        self.step(move |inner| {
+            let answer = inner.ftm.begin_rotation(&key, &common_name, &provider).blocking_recv();
+            Ok(answer.map_err(|_| EnrolError::NoAnswer)??)
+        })
+        .await
     }
 
     /// Takes the certificate (leaf first, DER) for the key of the last request and switches to both, durably. Returns
@@ -56,26 +65,8 @@ impl Fleet {
     /// # Errors
     /// [`EnrolError`]; nothing has changed then, unless only the last step failed, which the next start repeats.
     pub async fn enrol_finish(&self, serial: &str, chain: Vec<Vec<u8>>) -> Result<String, EnrolError> {
-        let inner = &self.0;
         let (unit, session) = self.on_host(serial)?;
-        let key = session.id.as_str();
-        let refuse = |why: String| EnrolError::Certificate(why);
-        let leaf = chain.first().ok_or_else(|| refuse("the chain is empty".into()))?;
-        let path = inner.trust.device.verify(leaf, inner.clock.now()).map_err(|e| refuse(e.to_string()))?;
-        let sha256 = path.leaf().sha256();
-        let next = inner.ftm.next_public_key(key).await.map_err(|_| EnrolError::NoAnswer)??;
-        if next.as_deref() != Some(path.leaf().spki_der()) {
-            return Err(refuse(
-                "it does not certify the key of the last request; ask for a request again".into(),
-            ));
-        }
-        let (worker, key) = (Arc::clone(inner), key.to_owned());
-        blocking(move || {
-            worker.store().put_pending(&key, &chain)?;
-            worker.ftm.finish_rotation(&key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
-            Ok(worker.store().confirm(&key)?)
-        })
-        .await?;
+        let sha256 = self.step(move |inner| switch(inner, &session, &chain)).await?;
         tracing::info!(serial, certificate = sha256, "device enrolled");
         self.appraised(&unit).await;
         Ok(sha256)
@@ -86,12 +77,11 @@ impl Fleet {
     /// # Errors
     /// [`EnrolError`].
     pub async fn destroy_key(&self, serial: &str) -> Result<(), EnrolError> {
-        let inner = &self.0;
         let (unit, session) = self.on_host(serial)?;
-        let (worker, key) = (Arc::clone(inner), session.id.to_string());
-        blocking(move || {
-            worker.store().forget(&key)?;
-            Ok(worker.ftm.destroy(&key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??)
+        let key = session.id.to_string();
+        self.step(move |inner| {
+            inner.store().forget(&key)?;
+            Ok(inner.ftm.destroy(&key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??)
         })
         .await?;
         tracing::info!(serial, "device key destroyed");
@@ -99,12 +89,32 @@ impl Fleet {
         Ok(())
     }
 
+    /// One step of an enrolment, off the async threads, while no other runs. It runs to its end even when nobody waits
+    /// any more.
+    async fn step<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, EnrolError> + Send + 'static,
+    ) -> Result<T, EnrolError> {
+        let inner = Arc::clone(&self.0);
+        let task = tokio::task::spawn_blocking(move || {
+            let _one = locked(&inner.enrolling);
+            work(&inner)
+        });
+        task.await.map_err(|_| EnrolError::NoAnswer)?
+    }
+
+    /// The L0 device with this serial number.
     fn on_host(&self, serial: &str) -> Result<(Arc<Unit>, Arc<Session>), EnrolError> {
-        let found = self.0.listed().into_iter().find(|(_, s)| s.description.identity.serial_no == serial);
-        let (unit, session) = found.ok_or_else(|| EnrolError::NoDevice(serial.to_owned()))?;
-        match session.opened {
-            Opened::L0(_) => Ok((unit, session)),
-            Opened::L1(_) => Err(EnrolError::NotOnHost(serial.to_owned())),
+        let mut named: Vec<_> =
+            self.0.listed().into_iter().filter(|(_, s)| s.description.identity.serial_no == serial).collect();
+        if named.is_empty() {
+            return Err(EnrolError::NoDevice(serial.to_owned()));
+        }
+        named.retain(|(_, session)| session.level() == Level::L0);
+        match (named.pop(), named.is_empty()) {
+            (Some(found), true) => Ok(found),
+            (Some(_), false) => Err(EnrolError::Ambiguous(serial.to_owned())),
+            (None, _) => Err(EnrolError::NotOnHost(serial.to_owned())),
         }
     }
 
@@ -123,41 +133,51 @@ impl Fleet {
     }
 }
 
-/// Work that waits for the disk or the FTM, off the async threads. It runs to its end even when nobody waits any more.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EnrolError> + Send + 'static,
-) -> Result<T, EnrolError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| EnrolError::NoAnswer)?
+/// Holds the chain against everything that the device will be held against, and switches to it.
+fn switch(inner: &Inner, session: &Session, chain: &[Vec<u8>]) -> Result<String, EnrolError> {
+    let (key, identity) = (session.id.as_str(), &session.description.identity);
+    let refuse = |why: String| EnrolError::Certificate(why);
+    let appraisal = appraise_l0(identity, chain, &inner.trust.device, inner.clock.now());
+    let device = appraisal.into_device().map_err(|failed| refuse(failed.to_string()))?;
+    let next = inner.ftm.next_public_key(key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+    if next.as_deref() != Some(device.certificate().spki_der()) {
+        return Err(refuse(
+            "it does not certify the key of the last request; ask for a request again".into(),
+        ));
+    }
+    inner.store().put_pending(key, chain)?;
+    inner.ftm.finish_rotation(key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+    inner.store().confirm(key)?;
+    Ok(device.certificate().sha256())
 }
 
-/// The chain of the key that is current in the FTM, finishing or dropping what a crash left half-way. `current` is
-/// the public key in use, `next` the one of an unfinished rotation. Blocking.
-pub(super) fn reconcile(
-    inner: &Inner,
-    key_name: &str,
-    current: Option<&[u8]>,
-) -> Result<Option<Vec<Vec<u8>>>, EnrolError> {
+/// The chain of the key that is current in the FTM, finishing or dropping what a crash left half-way. Blocking.
+///
+/// # Errors
+/// `Ftm(NoKey)` where there is no key at all.
+pub(super) fn reconcile(inner: &Inner, key: &str) -> Result<Option<Vec<Vec<u8>>>, EnrolError> {
+    let _one = locked(&inner.enrolling);
     let certifies = |enrolment: &Enrolment, key: &[u8]| {
         let leaf = enrolment.chain.first().and_then(|der| Certificate::parse(der).ok());
         leaf.is_some_and(|leaf| leaf.spki_der() == key)
     };
-    let enrolments = inner.store().enrolments(key_name)?;
-    if let Some(pending) = enrolments.iter().find(|e| !e.current) {
+    let enrolments = inner.store().enrolments(key)?;
+    if let Some(pending) = enrolments.iter().find(|enrolment| !enrolment.current) {
         // written, but did the key slot follow?
-        let next =
-            inner.ftm.next_public_key(key_name).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
-        if next.is_some_and(|key| certifies(pending, &key)) {
-            inner.ftm.finish_rotation(key_name).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
-            inner.store().confirm(key_name)?;
-            tracing::info!(key_name, "finished an enrolment that was cut short");
-            return Ok(Some(pending.chain.clone()));
+        let next = inner.ftm.next_public_key(key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+        if next.is_some_and(|next| certifies(pending, &next)) {
+            inner.ftm.finish_rotation(key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+            tracing::info!(key, "finished an enrolment that was cut short");
         }
-        if current.is_some_and(|key| certifies(pending, key)) {
-            inner.store().confirm(key_name)?;
-            return Ok(Some(pending.chain.clone()));
-        }
-        inner.store().drop_pending(key_name)?;
     }
-    let held = enrolments.into_iter().find(|e| e.current && current.is_some_and(|key| certifies(e, key)));
-    Ok(held.map(|e| e.chain))
+    let current = inner.ftm.public_key(key).blocking_recv().map_err(|_| EnrolError::NoAnswer)??;
+    match enrolments.into_iter().find(|enrolment| certifies(enrolment, &current)) {
+        Some(held) => {
+            if !held.current {
+                inner.store().confirm(key)?;
+            }
+            Ok(Some(held.chain))
+        }
+        None => Ok(None),
+    }
 }

@@ -59,23 +59,34 @@ impl FtmThread {
         let thread = std::thread::Builder::new().name("ftm".into()).spawn(move || {
             let mut module = Module { ftm, loaded: HashMap::new() };
             while let Some(job) = worker.next() {
-                job(&mut module);
+                // a fault in a module costs this job: whoever waits for it sees the answer dropped
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut module))).is_err() {
+                    tracing::error!("a job of the FTM panicked; its keys are loaded again");
+                    module.loaded.clear();
+                }
             }
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Signs `messages` (RS256) with the current key `name`, in order.
+    /// Signs `message` (RS256) with the current key `name`, if that is still the key `public_key` (SPKI, DER) that the
+    /// certificate beside the signature belongs to.
+    ///
+    /// The answer is `NoKey` where the key has been rotated meanwhile.
     pub fn sign(
         &self,
         urgency: Urgency,
         name: &str,
-        messages: Vec<Vec<u8>>,
-    ) -> oneshot::Receiver<Result<Vec<Vec<u8>>, FtmError>> {
-        let name = name.to_owned();
+        public_key: &[u8],
+        message: Vec<u8>,
+    ) -> oneshot::Receiver<Result<Vec<u8>, FtmError>> {
+        let (name, public_key) = (name.to_owned(), public_key.to_vec());
         self.submit(urgency, move |module| {
             let key = module.key(&name)?;
-            messages.iter().map(|message| key.sign_rs256(message)).collect()
+            if key.public_key_der() != public_key {
+                return Err(FtmError::NoKey(name));
+            }
+            key.sign_rs256(&message)
         })
     }
 
@@ -235,22 +246,32 @@ mod tests {
             gate.recv().unwrap();
             Ok(())
         });
-        let slow = thread.sign(Urgency::Background, "a", vec![b"slow".to_vec()]);
-        let fast = thread.sign(Urgency::Interactive, "a", vec![b"fast".to_vec()]);
-        let forgotten = thread.sign(Urgency::Interactive, "a", vec![b"forgotten".to_vec()]);
+        let slow = thread.sign(Urgency::Background, "a", b"a", b"slow".to_vec());
+        let fast = thread.sign(Urgency::Interactive, "a", b"a", b"fast".to_vec());
+        let forgotten = thread.sign(Urgency::Interactive, "a", b"a", b"forgotten".to_vec());
         drop(forgotten);
         release.send(()).unwrap();
         drop(thread);
         blocker.blocking_recv().unwrap().unwrap();
-        assert_eq!(fast.blocking_recv().unwrap().unwrap(), [b"tsaf".to_vec()]);
-        assert_eq!(slow.blocking_recv().unwrap().unwrap(), [b"wols".to_vec()]);
+        assert_eq!(fast.blocking_recv().unwrap().unwrap(), b"tsaf");
+        assert_eq!(slow.blocking_recv().unwrap().unwrap(), b"wols");
         assert_eq!(seen.iter().collect::<Vec<_>>(), ["a:fast", "a:slow"], "nobody waited for the third");
     }
 
     #[test]
-    fn a_missing_key_is_an_error_of_its_own() {
+    fn a_missing_or_rotated_key_is_an_error_of_its_own() {
         let thread = FtmThread::start(Box::new(Reversing(mpsc::channel().0))).unwrap();
-        let answer = thread.sign(Urgency::Interactive, "none", vec![vec![]]).blocking_recv().unwrap();
-        assert!(matches!(answer, Err(FtmError::NoKey(_))));
+        for (name, key) in [("none", b"none"), ("a", b"old?")] {
+            let answer = thread.sign(Urgency::Interactive, name, key, vec![]).blocking_recv().unwrap();
+            assert!(matches!(answer, Err(FtmError::NoKey(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_module_costs_one_job() {
+        let thread = FtmThread::start(Box::new(Reversing(mpsc::channel().0))).unwrap();
+        let broken = thread.submit::<()>(Urgency::Interactive, |_| panic!("of a module"));
+        assert!(broken.blocking_recv().is_err(), "nobody waits for ever");
+        assert_eq!(thread.begin_rotation("a", "", "").blocking_recv().unwrap().unwrap(), b"a");
     }
 }

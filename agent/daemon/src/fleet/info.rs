@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use biotrust_driver_api::{DigitalIdKey, InfoJob, Opened};
-use biotrust_model::{DeviceStatus, Problem, ProblemKind, Purpose};
-use biotrust_sbi::answer;
+use biotrust_certs::Certificate;
+use biotrust_driver_api::{FtmError, InfoJob, L1Device, Opened};
+use biotrust_model::{DeviceStatus, Problem, ProblemKind};
+use biotrust_sbi::answer::{self, DeviceDescription};
 use biotrust_sbi::digital_id::DigitalId;
 use biotrust_sbi::jws;
 use bytes::Bytes;
@@ -22,10 +23,11 @@ use super::ftm::Urgency;
 use super::keys::Keys;
 use super::unit::{Session, Unit};
 use super::{Fleet, Inner, locked};
-use crate::catalog::SERVICE_VERSION;
 
 /// The longest that one device may take to sign; the desktop client gives up after five seconds, twice per scan.
 const SIGN: Duration = Duration::from_millis(1_500);
+/// How long an answer is served in which a device is missing that may be there a moment later.
+const FAILED: Duration = Duration::from_millis(500);
 
 /// The finished answers, while they are fresh.
 #[derive(Default)]
@@ -35,12 +37,20 @@ pub(super) struct Cache {
 }
 
 struct Built {
+    /// When its making began, and of which epoch it is.
+    began: Duration,
     epoch: u64,
     until: Duration,
     /// For native clients and web pages.
     plain: Bytes,
     /// For the tool kit: devices that cannot sign are empty entries with their error.
     developer: Bytes,
+}
+
+impl Built {
+    fn body(&self, developer: bool) -> Bytes {
+        if developer { self.developer.clone() } else { self.plain.clone() }
+    }
 }
 
 /// Signed device info of one device.
@@ -53,72 +63,81 @@ pub(super) struct Signed {
 }
 
 impl Fleet {
-    /// The answer to MOSIPDINFO. `developer`: devices that cannot sign are listed as empty entries with their error.
+    /// The answer to MOSIPDINFO. `developer`: devices of both purposes, and those that cannot sign as empty entries with
+    /// their error.
     pub async fn info(&self, developer: bool) -> Bytes {
         let inner = &self.0;
-        if let Some(body) = inner.info.fresh(inner, developer) {
-            return body;
+        let asked = inner.now();
+        let fresh = |built: &Built| built.epoch == *inner.epoch.borrow() && inner.now() < built.until;
+        if let Some(built) = inner.info.built.load().as_ref().filter(|built| fresh(built)) {
+            return built.body(developer);
         }
         let _building = inner.info.building.lock().await;
-        if let Some(body) = inner.info.fresh(inner, developer) {
-            return body;
+        // an answer that was begun after this one was asked for is new enough, however the devices flap
+        let new_enough = |built: &Built| built.began >= asked || fresh(built);
+        if let Some(built) = inner.info.built.load().as_ref().filter(|built| new_enough(built)) {
+            return built.body(developer);
         }
         let built = Arc::new(build(inner).await);
         inner.info.built.store(Some(Arc::clone(&built)));
-        if developer { built.developer.clone() } else { built.plain.clone() }
+        built.body(developer)
     }
 }
 
-impl Cache {
-    fn fresh(&self, inner: &Inner, developer: bool) -> Option<Bytes> {
-        let built = self.built.load();
-        let built = built.as_ref()?;
-        let fresh = built.epoch == *inner.epoch.borrow() && inner.now() < built.until;
-        fresh.then(|| if developer { built.developer.clone() } else { built.plain.clone() })
-    }
+/// What is known of one device when the answer is written.
+struct Entry {
+    signed: Option<Signed>,
+    problem: Option<Problem>,
+    /// Not served to real clients by the configuration.
+    filtered: bool,
 }
 
 async fn build(inner: &Arc<Inner>) -> Built {
-    let epoch = *inner.epoch.borrow();
+    let (began, epoch) = (inner.now(), *inner.epoch.borrow());
     let language = inner.settings.language;
     let listed = inner.listed();
-    let entries = join_all(listed.iter().map(|(unit, session)| async move {
-        match inner.listing(unit, session) {
-            Listing::Full => match signed(inner, unit, session).await {
-                Ok(signed) => Some((Some(signed), unit.problem())),
-                Err(problem) => {
-                    tracing::warn!(device = %session.id, %problem, "left out of device info");
-                    Some((None, Some(problem)))
-                }
-            },
-            Listing::DiscoveryOnly { .. } => Some((None, unit.problem())),
-            Listing::None { .. } => None,
-        }
-    }))
-    .await;
-    let entries: Vec<_> = entries.into_iter().flatten().collect();
-    let until = entries
-        .iter()
-        .filter_map(|(signed, _)| signed.as_ref().map(|signed| signed.until))
-        .min()
-        .unwrap_or_else(|| inner.now() + inner.settings.info_reuse);
-    let write = |with_unsigned: bool| {
+    let entries: Vec<Entry> =
+        join_all(listed.iter().map(|(unit, session)| entry(inner, unit, session))).await;
+    // a device that failed is asked again soon
+    let failed = entries.iter().any(|entry| entry.signed.is_none() && entry.problem.is_some());
+    let reuse = if failed { FAILED.min(inner.settings.info_reuse) } else { inner.settings.info_reuse };
+    let until = entries.iter().filter_map(|entry| entry.signed.as_ref().map(|signed| signed.until)).min();
+    let write = |wanted: &dyn Fn(&Entry) -> bool| {
         let lines: Vec<String> = entries
             .iter()
-            .filter(|(signed, _)| signed.is_some() || with_unsigned)
-            .map(|(signed, problem)| {
-                answer::info_entry(
-                    signed.as_ref().map_or("", |signed| &signed.jws),
-                    problem.as_ref(),
-                    language,
-                )
+            .filter(|entry| wanted(entry))
+            .map(|entry| {
+                let jws = entry.signed.as_ref().map_or("", |signed| &signed.jws);
+                answer::info_entry(jws, entry.problem.as_ref(), language)
             })
             .collect();
         Bytes::from(answer::info_answer(&lines))
     };
     // an unsigned entry hides the signed ones from real clients; alone it can hide nobody
-    let nobody_signed = entries.iter().all(|(signed, _)| signed.is_none());
-    Built { epoch, until, plain: write(nobody_signed), developer: write(true) }
+    let nobody_signed = entries.iter().all(|entry| entry.filtered || entry.signed.is_none());
+    Built {
+        began,
+        epoch,
+        until: until.unwrap_or(Duration::MAX).min(began + reuse),
+        plain: write(&|entry| !entry.filtered && (nobody_signed || entry.signed.is_some())),
+        developer: write(&|_| true),
+    }
+}
+
+async fn entry(inner: &Arc<Inner>, unit: &Arc<Unit>, session: &Arc<Session>) -> Entry {
+    let filtered = inner.filtered(session);
+    if !matches!(inner.listing(unit, session, true), Listing::Full) {
+        return Entry { signed: None, problem: unit.problem(), filtered };
+    }
+    let signed = tokio::time::timeout(SIGN, signed(inner, unit, session)).await;
+    let late = || Problem::about(ProblemKind::NotReady, "it did not sign in time");
+    match signed.unwrap_or_else(|_| Err(late())) {
+        Ok(signed) => Entry { signed: Some(signed), problem: unit.problem(), filtered },
+        Err(problem) => {
+            tracing::warn!(device = %session.id, %problem, "left out of device info");
+            Entry { signed: None, problem: Some(problem), filtered }
+        }
+    }
 }
 
 /// The signed info of one device: what it was a moment ago, or a new one.
@@ -134,9 +153,12 @@ async fn signed(inner: &Arc<Inner>, unit: &Arc<Unit>, session: &Arc<Session>) ->
     {
         return Ok(held);
     }
-    let jws = match &session.opened {
-        Opened::L0(_) => by_host(inner, unit, session, &keys).await?,
-        Opened::L1(_) => by_device(inner, unit, session, &keys, status).await?,
+    let (job, description) = super::keys::info_job(inner, unit, session);
+    let jws = match session.opened().ok_or(ProblemKind::NotReady)? {
+        Opened::L0(_) => by_host(inner, session, &keys, &description).await?,
+        Opened::L1(device) => {
+            by_device(inner, unit, session, Arc::clone(device), &keys, job, description).await?
+        }
     };
     let signed =
         Signed { jws: jws.into(), status, certificate, until: inner.now() + inner.settings.info_reuse };
@@ -145,31 +167,37 @@ async fn signed(inner: &Arc<Inner>, unit: &Arc<Unit>, session: &Arc<Session>) ->
 }
 
 /// L0: the device key is in the host's FTM and signs digital ID and info.
-async fn by_host(inner: &Inner, unit: &Unit, session: &Session, keys: &Keys) -> Result<String, Problem> {
-    let description = inner.describe(unit, session);
-    let x5c = [keys.l0()?.certificate().der()];
+async fn by_host(
+    inner: &Inner,
+    session: &Session,
+    keys: &Keys,
+    description: &DeviceDescription,
+) -> Result<String, Problem> {
+    let certificate = keys.l0()?.certificate();
+    let x5c = [certificate.der()];
     let digital_id = DigitalId::at(description.identity.clone(), inner.clock.now()).prepare(&x5c);
-    let digital_id = sign_one(inner, session, digital_id).await?;
-    let info = answer::device_info_payload(&description, &digital_id);
-    sign_one(inner, session, jws::prepare(&x5c, &info)).await
+    let digital_id = sign(inner, session, certificate, digital_id).await?;
+    let info = answer::device_info_payload(description, &digital_id);
+    sign(inner, session, certificate, jws::prepare(&x5c, &info)).await
 }
 
-async fn sign_one(inner: &Inner, session: &Session, unsigned: jws::Unsigned) -> Result<String, Problem> {
-    let key = session.id.as_str();
-    let answer = inner.ftm.sign(Urgency::Interactive, key, vec![unsigned.signing_input().to_vec()]);
-    let signatures = tokio::time::timeout(SIGN, answer).await;
-    match signatures {
-        Ok(Ok(Ok(signatures))) => match signatures.first() {
-            Some(signature) => Ok(unsigned.attach(signature)),
-            None => Err(ProblemKind::Internal.into()),
-        },
-        Ok(Ok(Err(error))) => {
+async fn sign(
+    inner: &Inner,
+    session: &Session,
+    certificate: &Certificate,
+    unsigned: jws::Unsigned,
+) -> Result<String, Problem> {
+    let input = unsigned.signing_input().to_vec();
+    let answer =
+        inner.ftm.sign(Urgency::Interactive, session.id.as_str(), certificate.spki_der(), input).await;
+    match answer {
+        Ok(Ok(signature)) => Ok(unsigned.attach(&signature)),
+        Ok(Err(FtmError::NoKey(_))) => Err(Problem::about(ProblemKind::NotReady, "its key was just changed")),
+        Ok(Err(error)) => {
             tracing::error!(device = %session.id, %error, "the host's FTM cannot sign");
-            Err(ProblemKind::NotRegistered.into())
+            Err(ProblemKind::Internal.into())
         }
-        Ok(Err(_)) | Err(_) => {
-            Err(Problem::about(ProblemKind::NotReady, "the host's FTM did not sign in time"))
-        }
+        Err(_) => Err(Problem::about(ProblemKind::NotReady, "the host's FTM does not answer")),
     }
 }
 
@@ -178,40 +206,26 @@ async fn by_device(
     inner: &Arc<Inner>,
     unit: &Unit,
     session: &Arc<Session>,
+    device: Arc<dyn L1Device>,
     keys: &Arc<Keys>,
-    status: DeviceStatus,
+    job: InfoJob,
+    description: DeviceDescription,
 ) -> Result<String, Problem> {
-    let job = InfoJob {
-        device_id: session.id.to_string(),
-        status,
-        env: inner.settings.env,
-        callback_id: inner.settings.callback_id.clone(),
-        service_version: SERVICE_VERSION.to_owned(),
-        digital_id_key: match session.description.purpose {
-            Purpose::Registration => inner.settings.digital_id_key,
-            Purpose::Auth => DigitalIdKey::Chip,
-        },
-    };
-    let mut description = inner.describe(unit, session);
-    description.status = status;
     let (answer, receiver) = oneshot::channel();
     let (inner, session, keys) = (Arc::clone(inner), Arc::clone(session), Arc::clone(keys));
+    let work = move || {
+        let result = device
+            .signed_info(&job, SIGN)
+            .map_err(|error| {
+                tracing::warn!(device = %session.id, %error, "device info");
+                Problem::from(error.kind.problem())
+            })
+            .and_then(|jws| super::keys::verified_info(&inner, &session, &keys, &job, &description, jws));
+        let _ = answer.send(result);
+    };
     unit.lanes()
         .sign
-        .submit(move || {
-            let Opened::L1(device) = &session.opened else { return };
-            let result = device
-                .signed_info(&job, SIGN)
-                .map_err(|error| {
-                    tracing::warn!(device = %session.id, %error, "device info");
-                    Problem::from(error.kind.problem())
-                })
-                .and_then(|jws| super::keys::verified_info(&inner, &session, &keys, &job, &description, jws));
-            let _ = answer.send(result);
-        })
+        .submit(work)
         .map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))?;
-    match tokio::time::timeout(SIGN, receiver).await {
-        Ok(Ok(result)) => result,
-        _ => Err(Problem::about(ProblemKind::NotReady, "it did not sign in time")),
-    }
+    receiver.await.unwrap_or_else(|_| Err(Problem::about(ProblemKind::NotReady, "it did not sign")))
 }

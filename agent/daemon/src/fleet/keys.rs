@@ -15,7 +15,7 @@ use biotrust_trust::{Appraisal, AppraisedL0, AppraisedL1, Check, FailedCheck, ap
 
 use super::state::{Event, Standing};
 use super::unit::{Session, Unit};
-use super::{Inner, enrol, locked};
+use super::{EnrolError, Inner, enrol, locked};
 
 /// The longest that a device may take to hand out certificates or take one in.
 const CALL: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ pub(super) struct Keys {
     expires: Option<UtcMillis>,
     /// The checks, for status.
     pub(super) checks: Vec<Check>,
+    /// Thumbprints of encryption certificates that the device does not accept, each with its reason.
+    pub(super) refused_encryption: Vec<(String, String)>,
 }
 
 /// An appraised device, by level.
@@ -49,7 +51,13 @@ impl Keys {
             checks: appraisal.checks().to_vec(),
             expires: appraisal.expires(),
             appraised: appraisal.into_device().ok().map(wrap),
+            refused_encryption: Vec::new(),
         }
+    }
+
+    /// Whether the device does not accept this encryption certificate.
+    pub(super) fn refuses(&self, thumbprint: &str) -> bool {
+        self.refused_encryption.iter().any(|(refused, _)| refused == thumbprint)
     }
 
     /// SHA-256 of the device certificate, upper-case hex; empty where there is none.
@@ -80,35 +88,38 @@ impl Keys {
     }
 }
 
-/// Reads the keys of the open device, appraises them and sets its standing.
-pub(super) fn appraise(inner: &Arc<Inner>, unit: &Unit) {
-    let Some(session) = unit.session() else { return };
-    let (keys, standing) = match &session.opened {
+/// Reads the keys of the open device, appraises them and sets its standing; tells whether anything visible changed.
+pub(super) fn appraise(inner: &Arc<Inner>, unit: &Unit) -> bool {
+    let Some(session) = unit.session() else { return false };
+    let Some(opened) = session.opened() else { return false };
+    let (keys, standing) = match opened {
         Opened::L0(_) => on_host(inner, &session),
-        Opened::L1(device) => in_device(inner, &session, device.as_ref()),
+        Opened::L1(device) => in_device(inner, unit, &session, device.as_ref()),
     };
+    let rotated = session.keys().is_none_or(|before| before.sha256() != keys.sha256());
+    let sha256 = keys.sha256();
+    session.set_keys(Some(Arc::new(keys)));
+    if rotated {
+        *locked(&unit.signed) = None;
+    }
+    let changed = unit.note(Event::Appraised(standing.clone())) || rotated;
     match &standing {
-        Standing::Good => tracing::info!(device = %session.id, certificate = keys.sha256(), "device trusted"),
+        _ if !changed => {}
+        Standing::Good => tracing::info!(device = %session.id, certificate = sha256, "device trusted"),
         other => tracing::warn!(device = %session.id, standing = ?other, "device not usable"),
     }
-    session.set_keys(Some(Arc::new(keys)));
-    *locked(&unit.signed) = None;
-    unit.note(Event::Appraised(standing));
+    changed
 }
 
 fn on_host(inner: &Inner, session: &Session) -> (Keys, Standing) {
     let identity = &session.description.identity;
     let not_registered = |reason: String| (Keys::default(), Standing::NotRegistered { reason });
-    let current = match inner.ftm.public_key(session.id.as_str()).blocking_recv() {
-        Ok(Ok(key)) => Some(key),
-        Ok(Err(FtmError::NoKey(_))) => None,
-        Ok(Err(error)) => return not_registered(error.to_string()),
-        Err(_) => return not_registered("the host's FTM did not answer".into()),
-    };
-    let chain = match enrol::reconcile(inner, session.id.as_str(), current.as_deref()) {
+    let chain = match enrol::reconcile(inner, session.id.as_str()) {
         Ok(Some(chain)) => chain,
-        Ok(None) if current.is_some() => return not_registered("its key has no certificate yet".into()),
-        Ok(None) => return not_registered("this host has no key for it".into()),
+        Ok(None) => return not_registered("its key has no certificate yet".into()),
+        Err(EnrolError::Ftm(FtmError::NoKey(_))) => {
+            return not_registered("this host has no key for it".into());
+        }
         Err(error) => return not_registered(error.to_string()),
     };
     let now = inner.clock.now();
@@ -119,7 +130,7 @@ fn on_host(inner: &Inner, session: &Session) -> (Keys, Standing) {
     (keys, standing)
 }
 
-fn in_device(inner: &Inner, session: &Session, device: &dyn L1Device) -> (Keys, Standing) {
+fn in_device(inner: &Inner, unit: &Unit, session: &Session, device: &dyn L1Device) -> (Keys, Standing) {
     let identity = &session.description.identity;
     let refused = |check: String| (Keys::default(), Standing::Refused { check });
     let held = match device.keys(CALL) {
@@ -134,17 +145,63 @@ fn in_device(inner: &Inner, session: &Session, device: &dyn L1Device) -> (Keys, 
     let appraisal =
         appraise_l1(identity, &held.device_chain, &held.chip_chain, &trust.device, &trust.ftm, now);
     let verdict = appraisal.verdict();
-    let keys = Keys::new(&held.device_chain, appraisal, |device| Appraised::L1(Box::new(device)));
+    let mut keys = Keys::new(&held.device_chain, appraisal, |device| Appraised::L1(Box::new(device)));
     let standing = standing(verdict, &keys, now);
-    if standing == Standing::Good && session.description.purpose == Purpose::Auth {
+    if standing != Standing::Good {
+        return (keys, standing);
+    }
+    // certificates are public: a device is known by what it signs
+    let (job, description) = info_job(inner, unit, session);
+    let proof = device
+        .signed_info(&job, CALL)
+        .map_err(|error| format!("it does not sign: {error}"))
+        .and_then(|jws| verify_info(inner, &keys, &job, &description, &jws));
+    if let Err(check) = proof {
+        return (keys, Standing::Refused { check });
+    }
+    if session.description.purpose == Purpose::Auth {
         for (domain, target) in trust.encryption.all() {
             if let Err(error) = device.install_encryption_certificate(domain, &target.chain, CALL) {
-                let check = format!("it does not accept the encryption certificate for {domain:?}: {error}");
-                return (keys, Standing::Refused { check });
+                tracing::warn!(device = %session.id, domain, %error, "the device does not accept an encryption certificate");
+                let thumbprint = target.certificate.thumbprint().to_owned();
+                keys.refused_encryption.push((thumbprint, error.to_string()));
             }
         }
     }
     (keys, standing)
+}
+
+/// What the device is to sign of itself, now.
+pub(super) fn info_job(inner: &Inner, unit: &Unit, session: &Session) -> (InfoJob, DeviceDescription) {
+    let description = inner.describe(unit, session);
+    let job = InfoJob {
+        device_id: session.id.to_string(),
+        status: description.status,
+        env: inner.settings.env,
+        callback_id: inner.settings.callback_id.clone(),
+        service_version: description.service_version.clone(),
+        digital_id_key: match session.description.purpose {
+            Purpose::Registration => inner.settings.digital_id_key,
+            Purpose::Auth => DigitalIdKey::Chip,
+        },
+    };
+    (job, description)
+}
+
+fn verify_info(
+    inner: &Inner,
+    keys: &Keys,
+    job: &InfoJob,
+    description: &DeviceDescription,
+    jws: &str,
+) -> Result<(), String> {
+    let expected = ExpectedInfo {
+        device: keys.l1().map_err(|problem| problem.to_string())?,
+        digital_id_signer: signer(job.digital_id_key),
+        description,
+        moment: moment(inner),
+    };
+    verify_device_info(jws, &expected).map(drop).map_err(|error| error.to_string())
 }
 
 fn standing(verdict: Result<(), FailedCheck>, keys: &Keys, now: UtcMillis) -> Standing {
@@ -164,17 +221,11 @@ pub(super) fn verified_info(
     description: &DeviceDescription,
     jws: String,
 ) -> Result<String, Problem> {
-    let expected = ExpectedInfo {
-        device: keys.l1()?,
-        digital_id_signer: signer(job.digital_id_key),
-        description,
-        moment: moment(inner),
-    };
-    match verify_device_info(&jws, &expected) {
-        Ok(_) => Ok(jws),
+    match verify_info(inner, keys, job, description, &jws) {
+        Ok(()) => Ok(jws),
         Err(error) => {
-            tracing::error!(device = %session.id, %error, "the device signed something else than it was asked to");
-            Err(Problem::about(ProblemKind::DeviceRefused, error.to_string()))
+            tracing::error!(device = %session.id, error, "the device signed something else than it was asked to");
+            Err(Problem::about(ProblemKind::DeviceRefused, error))
         }
     }
 }

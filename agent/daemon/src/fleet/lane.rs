@@ -28,7 +28,10 @@ impl Lane {
             .stack_size(512 * 1024)
             .spawn(move || {
                 while let Ok(job) = jobs.recv() {
-                    job();
+                    // a fault in a driver costs this job, not the device
+                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+                        tracing::error!("a job on a device's worker panicked; the worker goes on");
+                    }
                 }
             });
         if let Err(error) = spawned {
@@ -69,6 +72,15 @@ mod tests {
         lane.submit(move || done.send(1).unwrap()).unwrap();
         assert_eq!(lane.submit(|| {}), Err(LaneFull));
         release.send(()).unwrap();
+        assert_eq!(results.recv(), Ok(1));
+    }
+
+    #[test]
+    fn a_panic_costs_one_job() {
+        let lane = Lane::start("test", 2);
+        let (done, results) = mpsc::channel();
+        lane.submit(|| panic!("of a driver")).unwrap();
+        lane.submit(move || done.send(1).unwrap()).unwrap();
         assert_eq!(results.recv(), Ok(1));
     }
 }

@@ -9,6 +9,7 @@
 mod blocks;
 mod capture;
 mod discovery;
+mod due;
 mod enrol;
 pub mod ftm;
 mod info;
@@ -62,7 +63,12 @@ struct Inner {
     epoch: watch::Sender<u64>,
     /// Set once the links that were there at the start have been tried.
     coldplugged: watch::Sender<bool>,
-    leases: AtomicU64,
+    /// Numbers for leases and sessions.
+    numbers: AtomicU64,
+    /// Sessions whose drivers are not closed yet.
+    open_sessions: watch::Sender<usize>,
+    /// One enrolment step at a time: request, switch-over, destruction, reconciliation.
+    enrolling: Mutex<()>,
     links: Mutex<Option<PathBuf>>,
     watcher: Mutex<Option<LinkWatcher>>,
     links_lost: AtomicBool,
@@ -95,7 +101,9 @@ impl Fleet {
             roster: Mutex::default(),
             epoch: watch::Sender::new(0),
             coldplugged: watch::Sender::new(false),
-            leases: AtomicU64::new(1),
+            numbers: AtomicU64::new(1),
+            open_sessions: watch::Sender::new(0),
+            enrolling: Mutex::default(),
             links: Mutex::default(),
             watcher: Mutex::default(),
             links_lost: AtomicBool::new(false),
@@ -117,6 +125,12 @@ impl Fleet {
     pub async fn coldplugged(&self, limit: Duration) {
         let mut done = self.0.coldplugged.subscribe();
         let _ = tokio::time::timeout(limit, done.wait_for(|done| *done)).await;
+    }
+
+    /// Waits until all drivers have closed their devices, or `limit` is over.
+    pub async fn closed(&self, limit: Duration) {
+        let mut open = self.0.open_sessions.subscribe();
+        let _ = tokio::time::timeout(limit, open.wait_for(|open| *open == 0)).await;
     }
 
     /// Ends previews and captures with [`biotrust_model::ProblemKind::ShuttingDown`] and closes all devices.
@@ -144,8 +158,8 @@ impl Inner {
         self.epoch.send_modify(|epoch| *epoch += 1);
     }
 
-    fn next_lease(&self) -> u64 {
-        self.leases.fetch_add(1, Ordering::Relaxed)
+    fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

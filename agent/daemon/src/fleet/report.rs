@@ -19,7 +19,7 @@ impl Fleet {
     pub fn status(&self) -> Value {
         let inner = &self.0;
         let mut devices: Vec<Value> =
-            inner.listed().iter().map(|(unit, session)| device(inner, unit, session)).collect();
+            inner.open_units().iter().map(|(unit, session)| device(inner, unit, session)).collect();
         devices.extend(inner.units().iter().filter(|unit| unit.session().is_none()).map(|unit| line(unit)));
         Value::Array(devices)
     }
@@ -38,6 +38,15 @@ impl Fleet {
             notices.push(
                 "no anchor for chip certificates: every L1 device is refused ([trust] ftm_anchors)".into(),
             );
+        }
+        let now = inner.clock.now();
+        for (domain, target) in inner.trust.encryption.all() {
+            if !target.certificate.is_valid_at(now) {
+                let ended = target.certificate.not_after().to_wire();
+                notices.push(format!(
+                    "the encryption certificate for domain {domain:?} is not valid now (its end: {ended}): CAPTURE is refused"
+                ));
+            }
         }
         if inner.links_lost.load(Ordering::Relaxed) {
             notices.push("the directory of device links is gone: make it again ([serial] links)".into());
@@ -118,7 +127,17 @@ impl Fleet {
 
 fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
     let identity = &session.description.identity;
-    let (in_discovery, in_info, left_out) = match inner.listing(unit, session) {
+    let twin = inner.twin(unit, session).map(|twin| {
+        format!(
+            "the device on {} has the same make, model and serial number: one of the two is a clone",
+            twin.path.display()
+        )
+    });
+    let listing = match twin {
+        Some(why) => Listing::None { why },
+        None => inner.listing(unit, session, false),
+    };
+    let (in_discovery, in_info, left_out) = match listing {
         Listing::Full => (true, true, None),
         Listing::DiscoveryOnly { why } => (true, false, Some(why)),
         Listing::None { why } => (false, false, Some(why)),
@@ -144,6 +163,9 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
         "in_info": in_info,
         "left_out": left_out,
         "certificate": keys.as_ref().and_then(|keys| keys.certificate.as_ref()).map(certificate),
+        "refused_encryption": keys.iter().flat_map(|keys| &keys.refused_encryption).map(|(thumbprint, why)| {
+            json!({"thumbprint": thumbprint, "why": why})
+        }).collect::<Vec<_>>(),
         "checks": checks.iter().map(check).collect::<Vec<_>>(),
         "streams": locked(&unit.previews).open,
         "capturing": unit.machine().lease().is_some(),

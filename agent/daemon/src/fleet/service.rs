@@ -12,8 +12,8 @@ use crate::control::{self, ControlError, ControlErrorKind, WaitFor};
 use crate::http::{self, FrameStream};
 
 impl http::Service for Fleet {
-    fn discovery(&self, modality: Option<Modality>, _developer: bool) -> Bytes {
-        Self::discovery(self, modality)
+    fn discovery(&self, modality: Option<Modality>, developer: bool) -> Bytes {
+        Self::discovery(self, modality, developer)
     }
 
     async fn info(&self, developer: bool) -> Bytes {
@@ -56,7 +56,9 @@ impl From<EnrolError> for ControlError {
     fn from(error: EnrolError) -> Self {
         let kind = match &error {
             EnrolError::NoDevice(_) => ControlErrorKind::NoSuchDevice,
-            EnrolError::NotOnHost(_) | EnrolError::Certificate(_) => ControlErrorKind::Refused,
+            EnrolError::NotOnHost(_) | EnrolError::Ambiguous(_) | EnrolError::Certificate(_) => {
+                ControlErrorKind::Refused
+            }
             EnrolError::Ftm(_) | EnrolError::Store(_) | EnrolError::NoAnswer => ControlErrorKind::Internal,
         };
         Self { kind, message: error.to_string() }

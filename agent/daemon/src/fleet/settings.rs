@@ -25,6 +25,8 @@ pub struct Settings {
     pub append_chip_certificate: bool,
     /// How long before the deadline a device must be done, so that the answer is never late.
     pub finish_margin: Duration,
+    /// How long before a request's timeout its answer is due, for clients that give up at the timeout itself.
+    pub answer_early: Duration,
     /// How long a signed device info may be served again.
     pub info_reuse: Duration,
     /// Upper bound on a capture, whatever the client asks for.

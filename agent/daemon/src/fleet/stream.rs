@@ -29,11 +29,21 @@ const SILENT: Duration = Duration::from_secs(5);
 /// The longest that a device may take to start or stop.
 const CALL: Duration = Duration::from_secs(2);
 
-/// Who watches a device.
+/// Who watches a device, and what its driver was last told.
 #[derive(Debug, Default)]
 pub(super) struct Previews {
     pub(super) open: usize,
-    shown: Option<SubId>,
+    /// What is to be shown; the last connection that came decides.
+    wanted: Option<SubId>,
+    /// What the driver shows.
+    running: Option<SubId>,
+}
+
+impl Previews {
+    /// A new driver shows nothing yet.
+    pub(super) fn reset(&mut self) {
+        self.running = None;
+    }
 }
 
 impl Fleet {
@@ -124,41 +134,13 @@ impl Watcher {
         if previews.open >= inner.settings.streams_per_device {
             return Err(ProblemKind::TooManyStreams.into());
         }
-        let start = previews.open == 0 || previews.shown != Some(sub_id);
         previews.open += 1;
-        if start {
-            previews.shown = Some(sub_id);
-        }
+        previews.wanted = Some(sub_id);
         drop(previews);
         let watcher = Self { inner: Arc::clone(inner), unit: Arc::clone(unit) };
-        if start {
-            watcher.tell(Some(sub_id))?;
-        }
+        settle_soon(unit)?;
+        inner.publish();
         Ok(watcher)
-    }
-
-    /// Has the device start showing `sub_id`, or stop.
-    fn tell(&self, sub_id: Option<SubId>) -> Result<(), Problem> {
-        let unit = Arc::clone(&self.unit);
-        let job = move || {
-            let Some(session) = unit.session() else { return };
-            let result = match sub_id {
-                Some(sub_id) => session.opened.device().start_stream(StreamJob { sub_id, fps: FPS }, CALL),
-                None => session.opened.device().stop_stream(CALL),
-            };
-            if let Err(error) = result {
-                tracing::warn!(device = %session.id, %error, "preview");
-            }
-            if sub_id.is_none() && locked(&unit.previews).open == 0 {
-                // nobody must see an old picture first when the next preview starts
-                unit.frames.send_if_modified(|slot| slot.take().is_some());
-            }
-        };
-        self.unit
-            .lanes()
-            .service
-            .submit(job)
-            .map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))
     }
 }
 
@@ -166,14 +148,51 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let mut previews = locked(&self.unit.previews);
         previews.open = previews.open.saturating_sub(1);
-        let last = previews.open == 0;
-        if last {
-            previews.shown = None;
+        if previews.open == 0 {
+            previews.wanted = None;
         }
         drop(previews);
-        if last {
-            let _ = self.tell(None);
-        }
+        let _ = settle_soon(&self.unit);
         self.inner.publish();
+    }
+}
+
+/// Has the driver told what is wanted, on the service lane.
+fn settle_soon(unit: &Arc<Unit>) -> Result<(), Problem> {
+    let job_unit = Arc::clone(unit);
+    let queued = unit.lanes().service.submit(move || settle(&job_unit));
+    queued.map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))
+}
+
+/// Brings the driver to what is wanted now, whatever was wanted when this was queued: a preview that ends and one that
+/// begins may come in any order.
+pub(super) fn settle(unit: &Unit) {
+    let Some(session) = unit.session() else {
+        locked(&unit.previews).running = None;
+        return;
+    };
+    let Some(opened) = session.opened() else { return };
+    let (wanted, running) = {
+        let previews = locked(&unit.previews);
+        (previews.wanted, previews.running)
+    };
+    if wanted == running {
+        return;
+    }
+    let told = match wanted {
+        Some(sub_id) => opened.device().start_stream(StreamJob { sub_id, fps: FPS }, CALL),
+        None => opened.device().stop_stream(CALL),
+    };
+    let mut previews = locked(&unit.previews);
+    previews.running = match told {
+        Ok(()) => wanted,
+        Err(error) => {
+            tracing::warn!(device = %session.id, %error, "preview");
+            None
+        }
+    };
+    if previews.wanted.is_none() {
+        // nobody must see an old picture first when the next preview starts
+        unit.frames.send_if_modified(|slot| slot.take().is_some());
     }
 }

@@ -10,9 +10,9 @@ use biotrust_model::{DeviceId, DeviceIdentity};
 use biotrust_pipe::SerialPipe;
 use biotrust_pipe::links::{LinkEvent, LinkWatcher, WatchError};
 
-use super::state::{Connection, Effect, Event, Standing};
+use super::state::{Effect, Event, Standing};
 use super::unit::{Session, Unit};
-use super::{Inner, keys, locked};
+use super::{Inner, keys, locked, stream};
 
 /// The longest that a device may take to say who it is.
 const OPEN: Duration = Duration::from_secs(2);
@@ -30,8 +30,8 @@ pub(super) fn start(
     ports: Vec<PathBuf>,
 ) -> Result<(), WatchError> {
     for path in ports {
-        let name = path.file_name().map_or_else(|| "port".into(), |n| n.to_string_lossy().into_owned());
-        appeared(inner, &name, &path);
+        // a path is no name of a link, so the two never replace each other
+        appeared(inner, &path.to_string_lossy(), &path);
     }
     match links {
         Some(directory) => {
@@ -58,11 +58,13 @@ fn watch_links(inner: &Arc<Inner>, directory: &Path) -> Result<(), WatchError> {
 /// The directory was gone; looks whether it is there again.
 fn watch_links_again(inner: &Arc<Inner>) {
     let Some(directory) = locked(&inner.links).clone() else { return };
-    if watch_links(inner, &directory).is_ok() {
-        tracing::info!(directory = %directory.display(), "the directory of links is there again");
-        inner.links_lost.store(false, Ordering::Relaxed);
-        inner.publish();
+    // before, so that a loss that is noticed at once is not forgotten
+    inner.links_lost.store(false, Ordering::Relaxed);
+    match watch_links(inner, &directory) {
+        Ok(()) => tracing::info!(directory = %directory.display(), "the directory of links is there again"),
+        Err(_) => inner.links_lost.store(true, Ordering::Relaxed),
     }
+    inner.publish();
 }
 
 /// Runs on the watcher's thread.
@@ -109,7 +111,7 @@ fn appeared(inner: &Arc<Inner>, name: &str, path: &Path) {
     let mut units = Vec::clone(&inner.units());
     if let Some(at) = units.iter().position(|unit| unit.name == name) {
         // the link was replaced without a gap: the old line is dead
-        units.remove(at).close();
+        lost(inner, &units.remove(at), "replaced");
     }
     let unit = Arc::new(Unit::new(name.to_owned(), path.to_owned()));
     units.push(Arc::clone(&unit));
@@ -142,6 +144,7 @@ fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
         if inner.stop.is_cancelled() || unit.session().is_some() {
             return;
         }
+        let before = unit.problem();
         match open_now(&inner, &unit) {
             Ok(session) => {
                 if !inner.units().iter().any(|known| Arc::ptr_eq(known, &unit)) {
@@ -152,17 +155,24 @@ fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
                 tracing::info!(device = %session.id, serial = session.description.identity.serial_no,
                     level = %session.level(), "device open");
                 keys::appraise(&inner, &unit);
+                stream::settle(&unit);
             }
             Err(error) => {
-                tracing::warn!(link = unit.name, error = chain(&error), "cannot open device");
                 unit.note(Event::Lost(error.to_string()));
                 locked(&unit.retry).schedule(inner.now());
+                // once per reason: a line that stays dead is tried for ever
+                if unit.last_fault(error.to_string()) {
+                    tracing::warn!(link = unit.name, error = chain(&error), "cannot open device");
+                }
             }
         }
-        inner.publish();
+        if unit.problem() != before {
+            inner.publish();
+        }
     });
     if queued.is_err() {
         unit.note(Event::Lost("its worker is not keeping up".into()));
+        locked(&unit.retry).schedule(inner.now());
     }
 }
 
@@ -170,20 +180,7 @@ fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, Device
     let opened = open_with(&inner.factories, &unit.path, || events(inner, unit))?;
     let report = opened.device().status(HEALTH)?;
     let id = device_id(&opened.device().description().identity);
-    let twin = inner
-        .units()
-        .iter()
-        .any(|other| !Arc::ptr_eq(other, unit) && other.session().is_some_and(|session| session.id == id));
-    if twin {
-        return Err(DeviceError::new(
-            DeviceErrorKind::InUse,
-            format!(
-                "serial number {} is already in use by another device: one of the two is a clone",
-                opened.device().description().identity.serial_no
-            ),
-        ));
-    }
-    let session = Arc::new(Session::new(opened, id));
+    let session = Arc::new(Session::new(opened, id, inner.next_number(), &inner.open_sessions));
     unit.open(Arc::clone(&session), report);
     Ok(session)
 }
@@ -229,18 +226,15 @@ fn events(inner: &Arc<Inner>, unit: &Arc<Unit>) -> EventSink {
                 }
             }
             DeviceEvent::Status(report) => {
-                if unit.note(Event::Reported(report)).0 {
+                if unit.note(Event::Reported(report)) {
                     inner.publish();
                 }
             }
             DeviceEvent::KeysChanged => {
-                let (weak, job_unit) = (Arc::downgrade(&inner), Arc::clone(&unit));
-                let _ = unit.lanes().service.submit(move || {
-                    if let Some(inner) = weak.upgrade() {
-                        keys::appraise(&inner, &job_unit);
-                        inner.publish();
-                    }
-                });
+                // one appraisal for however many events; a queue that is full is tried again by the clock
+                if !unit.wants_appraisal.swap(true, Ordering::Relaxed) {
+                    appraise_soon(&inner, &unit);
+                }
             }
             DeviceEvent::Gone(error) => {
                 tracing::warn!(link = unit.name, error = chain(&error), "device gone");
@@ -259,6 +253,19 @@ fn events(inner: &Arc<Inner>, unit: &Arc<Unit>) -> EventSink {
             }
         }
     })
+}
+
+/// Has the keys looked at again on the service lane, if that is still wanted when its turn comes.
+fn appraise_soon(inner: &Arc<Inner>, unit: &Arc<Unit>) {
+    let (weak, job_unit) = (Arc::downgrade(inner), Arc::clone(unit));
+    let _ = unit.lanes().service.submit(move || {
+        if let Some(inner) = weak.upgrade()
+            && job_unit.wants_appraisal.swap(false, Ordering::Relaxed)
+        {
+            keys::appraise(&inner, &job_unit);
+            inner.publish();
+        }
+    });
 }
 
 /// The line is dead: forget the session and try again later. Tells whether there was a session.
@@ -312,35 +319,45 @@ async fn keep_time(inner: Weak<Inner>) {
                 open(&inner, unit);
             } else if health {
                 check(&inner, unit);
+            } else if unit.wants_appraisal.load(Ordering::Relaxed) {
+                appraise_soon(&inner, unit);
             }
         }
     }
 }
 
-/// Asks an open device how it is, and looks at its certificate's dates again.
+/// Asks an open, idle device how it is, and looks at its keys again where they did not stand up or have run out: a
+/// clock that was wrong, a disk that was full, an answer that came too late need not last.
 fn check(inner: &Arc<Inner>, unit: &Arc<Unit>) {
-    let machine = unit.machine();
-    if !matches!(machine.connection(), Connection::Open) || machine.lease().is_some() {
-        return;
-    }
     let (weak, job_unit) = (Arc::downgrade(inner), Arc::clone(unit));
     let _ = unit.lanes().service.submit(move || {
         let (Some(inner), unit) = (weak.upgrade(), job_unit) else { return };
         let Some(session) = unit.session() else { return };
-        let changed = match session.opened.device().status(HEALTH) {
-            Ok(report) => unit.note(Event::Reported(report)).0,
+        let leased = || unit.machine().lease().is_some();
+        if leased() {
+            return;
+        }
+        let Some(opened) = session.opened() else { return };
+        let mut changed = match opened.device().status(HEALTH) {
+            Ok(report) => {
+                locked(&unit.retry).works();
+                unit.note(Event::Reported(report))
+            }
+            // a capture has begun meanwhile: firmware with one thread may answer nothing else then
+            Err(error) if error.kind == DeviceErrorKind::TimedOut && leased() => false,
             Err(error) => {
                 tracing::warn!(link = unit.name, error = chain(&error), "no answer to the health check");
                 lost(&inner, &unit, &error.to_string());
-                true
+                inner.publish();
+                return;
             }
         };
-        let expired = matches!(unit.machine().standing(), Standing::Good)
-            && session.keys().is_some_and(|keys| keys.expired(inner.clock.now()).is_some());
-        if expired {
-            keys::appraise(&inner, &unit);
+        let good = matches!(unit.machine().standing(), Standing::Good);
+        let ended = session.keys().is_some_and(|keys| keys.expired(inner.clock.now()).is_some());
+        if !good || ended {
+            changed |= keys::appraise(&inner, &unit);
         }
-        if changed || expired {
+        if changed {
             inner.publish();
         }
     });

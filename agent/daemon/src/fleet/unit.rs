@@ -1,10 +1,11 @@
 //! One device line: its state, its open session, its preview slot and its lanes.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use biotrust_driver_api::{Description, Frame, Opened, SelfReport};
+use biotrust_driver_api::{Cancel, Description, Frame, Opened, SelfReport};
 use biotrust_model::{DeviceId, DeviceStatus, Level, Problem};
 use tokio::sync::watch;
 
@@ -30,6 +31,12 @@ pub(super) struct Unit {
     pub(super) signed: Mutex<Option<Signed>>,
     lanes: Mutex<Arc<Lanes>>,
     pub(super) retry: Mutex<Retry>,
+    /// Its keys have to be looked at again; survives a full queue.
+    pub(super) wants_appraisal: AtomicBool,
+    /// Why it could last not be opened, so that the log tells it once.
+    fault: Mutex<String>,
+    /// The flag of the capture that holds the lease of this id.
+    capture: Mutex<Option<(u64, Cancel)>>,
 }
 
 /// The threads of one device.
@@ -52,9 +59,14 @@ impl Lanes {
     }
 }
 
-/// An open device. Dropped on its service lane only, because that joins the driver's threads.
+/// An open device.
 pub(super) struct Session {
-    pub(super) opened: Opened,
+    /// Taken only by drop, which hands it to a thread of its own: closing a driver waits for the driver's threads.
+    opened: Option<Opened>,
+    /// Counts open sessions; gone when this one is closed.
+    count: Arc<Counted>,
+    /// Counts up with every session: of two devices that claim one identity, the first is served.
+    pub(super) order: u64,
     pub(super) description: Description,
     pub(super) id: DeviceId,
     /// Keys and certificates after the last appraisal.
@@ -72,9 +84,15 @@ pub(super) struct Timing {
 }
 
 impl Session {
-    pub(super) fn new(opened: Opened, id: DeviceId) -> Self {
+    pub(super) fn new(opened: Opened, id: DeviceId, order: u64, open: &watch::Sender<usize>) -> Self {
         let description = opened.device().description().clone();
-        Self { opened, description, id, keys: Mutex::default(), timing: Mutex::default() }
+        let (keys, timing) = (Mutex::default(), Mutex::default());
+        Self { opened: Some(opened), count: Counted::one_more(open), order, description, id, keys, timing }
+    }
+
+    /// The driver's handle; always there while the session is.
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
     }
 
     pub(super) fn keys(&self) -> Option<Arc<Keys>> {
@@ -94,10 +112,31 @@ impl Session {
     }
 
     pub(super) fn level(&self) -> Level {
-        match self.opened {
-            Opened::L0(_) => Level::L0,
-            Opened::L1(_) => Level::L1,
-        }
+        self.description.level
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let (opened, count) = (self.opened.take(), Arc::clone(&self.count));
+        // where no thread can be had, it is closed here and now
+        let _ = std::thread::Builder::new().name("close".into()).spawn(move || drop((opened, count)));
+    }
+}
+
+/// One of the open sessions; counted until its driver has closed the device.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn one_more(count: &watch::Sender<usize>) -> Arc<Self> {
+        count.send_modify(|count| *count += 1);
+        Arc::new(Self(count.clone()))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -113,6 +152,11 @@ pub(super) struct Retry {
 impl Retry {
     const SHORTEST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_secs(5);
+
+    /// A device that works starts with a short pause again; one that flaps does not.
+    pub(super) fn works(&mut self) {
+        self.pause = Duration::ZERO;
+    }
 
     pub(super) fn schedule(&mut self, now: Duration) {
         self.pause = (self.pause * 2).clamp(Self::SHORTEST, Self::LONGEST);
@@ -132,6 +176,9 @@ impl Unit {
             previews: Mutex::default(),
             signed: Mutex::default(),
             retry: Mutex::default(),
+            wants_appraisal: AtomicBool::new(false),
+            fault: Mutex::default(),
+            capture: Mutex::default(),
         }
     }
 
@@ -155,18 +202,37 @@ impl Unit {
         locked(&self.machine).clone()
     }
 
-    /// Takes an event that cannot be refused; tells whether anything visible changed.
-    pub(super) fn note(&self, event: Event) -> (bool, Option<Effect>) {
+    /// Takes an event that cannot be refused, and calls off the capture that it ends; tells whether anything visible
+    /// changed.
+    pub(super) fn note(&self, event: Event) -> bool {
         let mut machine = locked(&self.machine);
         let before = machine.clone();
         // only Acquire is ever refused
         let effect = machine.apply(event).unwrap_or_default();
-        (*machine != before, effect)
+        let changed = *machine != before;
+        drop(machine);
+        if let Some(Effect::Cancel(lease)) = effect {
+            let capture = locked(&self.capture).take_if(|(id, _)| *id == lease);
+            if let Some((_, cancel)) = capture {
+                cancel.cancel();
+            }
+        }
+        changed
     }
 
-    /// Takes the device for a capture.
-    pub(super) fn acquire(&self, lease: Lease) -> Result<(), Problem> {
-        locked(&self.machine).apply(Event::Acquire(lease)).map(drop)
+    /// Takes the device for a capture, which `cancel` calls off when the device is lost.
+    pub(super) fn acquire(&self, lease: Lease, cancel: &Cancel) -> Result<(), Problem> {
+        // the flag is in place before the lease can be lost
+        let mut capture = locked(&self.capture);
+        locked(&self.machine).apply(Event::Acquire(lease))?;
+        *capture = Some((lease.id, cancel.clone()));
+        Ok(())
+    }
+
+    /// Gives the device back; tells whether anything visible changed.
+    pub(super) fn release(&self, lease: Lease) -> bool {
+        locked(&self.capture).take_if(|(id, _)| *id == lease.id);
+        self.note(Event::Release(lease.id))
     }
 
     /// Lets the clock end what has overstayed.
@@ -174,35 +240,33 @@ impl Unit {
         locked(&self.machine).tick(now)
     }
 
+    /// Remembers why the line could not be opened; tells whether that is news.
+    pub(super) fn last_fault(&self, fault: String) -> bool {
+        let mut last = locked(&self.fault);
+        let news = *last != fault;
+        *last = fault;
+        news
+    }
+
     /// Puts an opened device in place.
     pub(super) fn open(&self, session: Arc<Session>, report: SelfReport) {
-        *locked(&self.retry) = Retry::default();
+        locked(&self.retry).at = None;
+        locked(&self.fault).clear();
+        locked(&self.previews).reset();
         *locked(&self.session) = Some(session);
         self.note(Event::Opened(report));
     }
 
-    /// Forgets the session; it is dropped on the service lane, which may wait for the driver's threads.
+    /// Forgets the session.
     pub(super) fn close(&self) {
-        let session = locked(&self.session).take();
+        drop(locked(&self.session).take());
         *locked(&self.signed) = None;
         self.frames.send_replace(None);
-        if let Some(session) = session {
-            // a lane that is full or wedged drops the job here and now; its driver is given up anyway
-            let _ = self.lanes().service.submit(move || drop(session));
-        }
     }
 
-    /// Gives up the threads of this device and starts new ones.
+    /// Gives up the threads of this device and starts new ones; the old ones end when their present job does.
     pub(super) fn abandon_lanes(&self) {
-        let old = std::mem::replace(&mut *locked(&self.lanes), Lanes::start(&self.name));
-        // the old lanes' last handle may be inside a wedged job: do not wait for it here
-        drop(old);
-        let session = locked(&self.session).take();
-        if let Some(session) = session {
-            // its driver does not come back: dropping it may block, so it gets a thread to block
-            let _ = std::thread::Builder::new().name("abandoned".into()).spawn(move || drop(session));
-        }
-        *locked(&self.signed) = None;
-        self.frames.send_replace(None);
+        *locked(&self.lanes) = Lanes::start(&self.name);
+        self.close();
     }
 }
