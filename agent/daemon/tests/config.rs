@@ -53,6 +53,10 @@ fn an_empty_file_is_all_defaults() {
     assert!(!config.sbi.allow_l0_auth && !config.sbi.allow_null_transaction_id);
     assert!(config.origins.auth.is_empty() && config.origins.developer.is_empty());
     assert_eq!((config.limits.body_bytes, config.limits.idle), (262_144, Duration::from_secs(10)));
+    assert_eq!(
+        (config.sbi.finish_margin, config.sbi.answer_early),
+        (Duration::from_millis(400), Duration::ZERO)
+    );
 }
 
 #[test]
@@ -74,6 +78,7 @@ fn every_key_is_read() {
             digital_id_key = "device"
             append_chip_certificate = false
             finish_margin_ms = 250
+            answer_early_ms = 2000
             info_reuse_ms = 0
             hard_ceiling_ms = 9000
             [origins]
@@ -118,8 +123,8 @@ fn every_key_is_read() {
     assert!(!config.sbi.append_chip_certificate);
     assert_eq!(config.sbi.hard_ceiling, Some(Duration::from_secs(9)));
     assert_eq!(
-        (config.sbi.finish_margin, config.sbi.info_reuse),
-        (Duration::from_millis(250), Duration::ZERO)
+        (config.sbi.finish_margin, config.sbi.answer_early, config.sbi.info_reuse),
+        (Duration::from_millis(250), Duration::from_secs(2), Duration::ZERO)
     );
     assert_eq!(config.origins.registration[1].as_str(), "http://localhost:4200");
     assert_eq!((config.limits.head_bytes, config.limits.header), (8192, Duration::from_secs(1)));
@@ -172,6 +177,8 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         ("[sbi]\nenvironment = \"Test\"\n", "2:15", "`Staging`, `Developer`, `Pre-Production`, `Production`"),
         ("[sbi]\nlanguage = \"de\"\n", "2:12", "`en`, `fr`, `ar`"),
         ("[sbi]\ndigital_id_key = \"ftm\"\n", "2:18", "`chip`, `device`"),
+        ("[sbi]\nfinish_margin_ms = 49\n", "2:20", "49 is out of range, allowed is 50 to 5000"),
+        ("[sbi]\nanswer_early_ms = 2001\n", "2:19", "2001 is out of range, allowed is 0 to 2000"),
         ("[sbi]\nallow_l0_auth = 1\n", "2:17", "expected a boolean"),
         (
             "[origins]\nauth = [\"https://ok.example\", \"https://a.example/\"]\n",
@@ -186,6 +193,11 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         ("[serial]\nlinks = \"/not/there\"\n", "2:9", "No such file"),
         ("[[serial.port]]\nbaud = 9600\n", "2:1", "unknown field `baud`, expected `path`"),
         ("[[serial.port]]\n", "1:1", "missing field `path`"),
+        (
+            "[sbi]\n[[serial.port]]\npath = \"/dev/ttyS0\"\n[[serial.port]]\npath = \"/dev//ttyS0\"\n",
+            "2:1",
+            "`/dev//ttyS0` is there twice: list each line once",
+        ),
         ("[control]\nsocket = \"run/c.sock\"\n", "2:10", "is not an absolute path"),
         ("[log]\nfilter = \"a=b=c\"\n", "2:10", "is not a log filter"),
         ("[log]\nformat = \"xml\"\n", "2:10", "`text` or `json`"),

@@ -72,9 +72,12 @@ pub struct Sbi {
     pub digital_id_key: DigitalIdKey,
     /// List the chip certificate as second `x5c` entry of L1 registration data.
     pub append_chip_certificate: bool,
-    /// Time kept back from a request's timeout for signing and sending.
-    #[serde(rename = "finish_margin_ms", deserialize_with = "value::millis::<0, 5_000, _>")]
+    /// Time kept back from a request's timeout for signing and sending. Never nothing: the answer must not be late.
+    #[serde(rename = "finish_margin_ms", deserialize_with = "value::millis::<50, 5_000, _>")]
     pub finish_margin: Duration,
+    /// How long before a request's timeout its answer is due, for clients that give up at the timeout itself.
+    #[serde(rename = "answer_early_ms", deserialize_with = "value::millis::<0, 2_000, _>")]
+    pub answer_early: Duration,
     /// How long a signed device info is served again.
     #[serde(rename = "info_reuse_ms", deserialize_with = "value::millis::<0, 60_000, _>")]
     pub info_reuse: Duration,
@@ -96,6 +99,7 @@ impl Default for Sbi {
             digital_id_key: DigitalIdKey::default(),
             append_chip_certificate: true,
             finish_margin: Duration::from_millis(400),
+            answer_early: Duration::ZERO,
             info_reuse: Duration::from_secs(5),
             hard_ceiling: None,
         }
@@ -182,7 +186,8 @@ pub struct Serial {
     /// Directory of `NAME.tty` links, watched: a device is plugged in when its link appears.
     #[serde(deserialize_with = "value::some_directory")]
     pub links: Option<PathBuf>,
-    /// Fixed lines.
+    /// Fixed lines, each once.
+    #[serde(deserialize_with = "value::distinct_lines")]
     pub port: Vec<SerialPort>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The functions are `deserialize_with` helpers, so that the parser adds the place of the value to their complaints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use biotrust_driver_api::DigitalIdKey;
 use biotrust_model::{Env, Purpose};
 use serde::{Deserialize, Deserializer, de};
+
+use super::SerialPort;
 
 /// First port that clients scan.
 pub const FIRST_PORT: u16 = 4501;
@@ -223,6 +225,20 @@ pub(super) fn some_directory<'de, D: Deserializer<'de>>(
     let path = absolute(deserializer)?;
     look_at(&path, "a directory", std::fs::Metadata::is_dir).map_err(de::Error::custom)?;
     Ok(Some(path))
+}
+
+/// One line cannot be opened twice: its device would be taken for two, and neither would work.
+pub(super) fn distinct_lines<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<SerialPort>, D::Error> {
+    let lines = Vec::<SerialPort>::deserialize(deserializer)?;
+    let mut seen = BTreeSet::new();
+    match lines.iter().find(|line| !seen.insert(&line.path)) {
+        Some(twice) => {
+            Err(de::Error::custom(format!("`{}` is there twice: list each line once", twice.path.display())))
+        }
+        None => Ok(lines),
+    }
 }
 
 pub(super) fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
