@@ -40,7 +40,8 @@ fn a_device_without_certificate_says_100_and_one_with_an_expired_one_107() {
     let daemon = bench.daemon(&bench.config("port = 0", ""));
     let _devices = bench.devices("registration", "l0");
     let there = wait::until(Duration::from_secs(20), || {
-        (bench.status()["devices"].as_array().map_or(0, Vec::len) == 3).then_some(())
+        let opened = |devices: &Vec<Value>| devices.iter().filter(|line| line["serial"].is_string()).count();
+        (bench.status()["devices"].as_array().map_or(0, opened) == 3).then_some(())
     });
     assert!(there.is_some(), "{}", bench.status());
     let face = device(line(&bench.status(), "Face"));
@@ -75,11 +76,12 @@ fn a_device_without_certificate_says_100_and_one_with_an_expired_one_107() {
     let (out, _) = desktop.scan();
     assert!(out.verdict.is_accepted(), "{}", out.verdict);
     assert_eq!(out.desktop_list.len(), 1, "it is left out, and hides nobody");
-    assert!(
-        line(&bench.status(), "Face")["left_out"].as_str().is_some_and(|why| !why.is_empty()),
-        "{}",
-        bench.status()
-    );
+    let told = wait::until(Duration::from_secs(40), || {
+        let status = bench.status();
+        let why = line(&status, "Face")["left_out"].as_str().map(str::to_owned);
+        why.filter(|why| !why.is_empty() && line(&status, "Face")["problem"]["code"] == "107")
+    });
+    assert!(told.is_some(), "status tells why, after the next look at the device: {}", bench.status());
     let (verdict, _) = desktop.capture(&registration_of(&iris));
     assert!(verdict.is_accepted(), "{verdict}");
 

@@ -46,10 +46,12 @@ pub(super) enum Appraised {
 
 impl Keys {
     fn new<T>(chain: &[Vec<u8>], appraisal: Appraisal<T>, wrap: impl FnOnce(T) -> Appraised) -> Self {
+        let certificate = chain.first().and_then(|der| Certificate::parse(der).ok());
         Self {
-            certificate: chain.first().and_then(|der| Certificate::parse(der).ok()),
             checks: appraisal.checks().to_vec(),
-            expires: appraisal.expires(),
+            // a path through a certificate that has ended is not found: then its own end tells (error 107, not 508)
+            expires: appraisal.expires().or_else(|| certificate.as_ref().map(Certificate::not_after)),
+            certificate,
             appraised: appraisal.into_device().ok().map(wrap),
             refused_encryption: Vec::new(),
         }
