@@ -74,6 +74,7 @@ fn settings(config: &Config, url: &str) -> Settings {
         digital_id_key: sbi.digital_id_key,
         append_chip_certificate: sbi.append_chip_certificate,
         finish_margin: sbi.finish_margin,
+        answer_early: sbi.answer_early,
         info_reuse: sbi.info_reuse,
         hard_ceiling: sbi.hard_ceiling,
         streams_per_device: config.limits.streams_per_device,
