@@ -40,6 +40,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8], access: Access) -> anyhow::Result
     written.with_context(|| format!("writing {}", path.display()))
 }
 
+/// Removes a file that an earlier run has left, so that nobody takes it for ours.
+pub(crate) fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the old {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The path from the root, for files that are read by programs with another working directory.
 pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("finding {}", path.display()))
@@ -59,6 +69,8 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+        remove_stale(&path).unwrap();
+        assert!(!path.exists() && remove_stale(&path).is_ok());
         let error = write(&dir.path().join("no/such/folder"), b"", Access::Shared).unwrap_err();
         assert!(error.to_string().contains("no/such/folder"));
     }

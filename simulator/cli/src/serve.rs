@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Serves until Ctrl-C.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let interrupt = interrupt::install()?;
+    args.ready_file.as_deref().map_or(Ok(()), files::remove_stale)?;
     let specs = profile::devices(args.devices.profile, args.devices.level);
     let pki = Arc::new(pki::mint(SystemClock.now())?);
     let written = args.pki_out.as_deref().map(|folder| pki::write(&pki, folder)).transpose()?;

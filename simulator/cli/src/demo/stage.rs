@@ -52,6 +52,7 @@ pub(crate) struct Ready<'a> {
 impl Stage {
     /// Sets everything up; returns when every device is Ready at the daemon.
     pub(crate) fn set(args: &DemoArgs, interrupt: &Cancel, progress: &Progress) -> anyhow::Result<Self> {
+        args.ready_file.as_deref().map_or(Ok(()), files::remove_stale)?;
         let program = find_daemon(args.biotrustd.as_deref())?;
         let specs = profile::devices(args.devices.profile, args.devices.level);
         let workspace = Workspace::create(args.keep.as_deref())?;

@@ -16,8 +16,6 @@ use crate::scene::Presented;
 
 /// Compression of authentication images; 15:1 is the limit of the back ends.
 const AUTH_CODEC: Codec = Codec::Lossy { ratio: 12 };
-/// Previews are this long at most, in pixels.
-const PREVIEW: Settings = Settings { longest_side: 640, jpeg_quality: 70 };
 /// Pieces that are shown side by side at most.
 const SIDE_BY_SIDE: usize = 4;
 
@@ -184,7 +182,7 @@ impl Maker<'_> {
         let wanted_parts = view.parts.len().max(1);
         let message = if segments.len() < wanted_parts.min(SIDE_BY_SIDE) { "INCOMPLETE" } else { "" };
         let marks = Marks { segments, quality: score, wanted: self.wanted, message };
-        Ok(Picture { jpeg: Arc::from(preview::jpeg(image, &marks, PREVIEW)?), score })
+        Ok(Picture { jpeg: Arc::from(preview::jpeg(image, &marks, settings(self.kind))?), score })
     }
 }
 
@@ -198,12 +196,22 @@ pub(super) fn empty(kind: Kind, view: &View) -> Result<Picture, StudioError> {
     };
     let image = Gray::filled(width, height, grey)?;
     let marks = Marks { message: view.prompt(kind.modality()), ..Marks::default() };
-    Ok(Picture { jpeg: Arc::from(preview::jpeg(&image, &marks, PREVIEW)?), score: None })
+    Ok(Picture { jpeg: Arc::from(preview::jpeg(&image, &marks, settings(kind))?), score: None })
 }
 
-/// The middle of a portrait, where a face is expected.
+/// Size and quality of previews: some 10 to 30 KB each.
+const fn settings(kind: Kind) -> Settings {
+    match kind.modality() {
+        Modality::Finger | Modality::Face => Settings { longest_side: 640, jpeg_quality: 70 },
+        // Two eyes beside each other are low.
+        Modality::Iris => Settings { longest_side: 800, jpeg_quality: 70 },
+    }
+}
+
+/// The middle of a portrait, where a face is expected; beside it there may be hands.
 const fn middle(width: u32, height: u32) -> Rect {
-    Rect { x: width / 4, y: height / 6, width: width / 2, height: height * 2 / 3 }
+    let face = height * 5 / 8;
+    Rect { x: width.saturating_sub(face) / 2, y: height / 16, width: face, height: height * 3 / 4 }
 }
 
 /// Images beside each other on black; `None` where there are none.
