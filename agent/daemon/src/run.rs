@@ -70,6 +70,7 @@ pub async fn run<D: Devices>(
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let socket = control::Socket::open(&config.control.socket).context("no control socket")?;
+    let _ours_until_the_end = socket.claim();
     let listener = port::claim(&config.sbi)?;
     let port = listener.local_addr().context("the port has no address")?.port();
     let url = port::base_url(port);

@@ -9,6 +9,7 @@
     clippy::print_stdout
 )]
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -115,7 +116,7 @@ fn one_line(output: &Output) -> &str {
 }
 
 fn exchange(url: &str, request: &str) -> String {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let mut socket = std::net::TcpStream::connect(host).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -171,10 +172,43 @@ fn a_second_daemon_with_the_same_configuration_does_not_start() {
     let daemon = home.serve();
     let output = home.run(&[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(one_line(&output).contains("another biotrustd answers on"));
+    assert!(one_line(&output).contains("control.sock is in use by another daemon: stop it"));
     // and the first one is not disturbed
     assert!(home.path("run/control.sock").exists());
     assert_eq!(daemon.end(Signal::TERM), Some(0));
+}
+
+/// Neither may take the other's socket: one serves, the other ends with one line.
+#[test]
+fn of_two_that_start_at_once_one_serves() {
+    let home = Home::new(0, "");
+    for _ in 0..10 {
+        let ready = home.path("ready.json");
+        let mut both = [home.command(), home.command()].map(|mut command| Daemon {
+            child: command.arg("--ready-file").arg(&ready).spawn().unwrap(),
+            ready: Value::Null,
+        });
+        let begun = Instant::now();
+        let ended = |daemon: &mut Daemon| daemon.child.try_wait().unwrap().is_some();
+        while !(ready.exists() && both.iter_mut().any(ended)) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "both go on, or both have ended");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        both.sort_by_key(|daemon| daemon.child.id() != pid_of(&ready));
+        let [serves, mut refused] = both;
+        let status = refused.child.wait().unwrap();
+        let mut line = String::new();
+        refused.child.stderr.take().unwrap().read_to_string(&mut line).unwrap();
+        assert_eq!((status.code(), line.lines().count()), (Some(1), 1), "{line}");
+        assert!(line.contains("is in use by another daemon"), "{line}");
+        std::os::unix::net::UnixStream::connect(home.path("run/control.sock")).unwrap();
+        assert_eq!(serves.end(Signal::TERM), Some(0));
+    }
+}
+
+fn pid_of(ready: &Path) -> u32 {
+    let ready: Value = serde_json::from_slice(&std::fs::read(ready).unwrap()).unwrap();
+    ready["pid"].as_u64().unwrap().try_into().unwrap()
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use socket::{Socket, SocketError};
+pub use socket::{Claim, Socket, SocketError};
 
 /// Connections at one time; the next one is told so and closed.
 const CONNECTIONS: usize = 32;
