@@ -8,7 +8,7 @@ use biotrust_model::{DeviceIdentity, DeviceSubType, Modality};
 use serde::Deserialize;
 
 use crate::base64url;
-use crate::json::Object;
+use crate::json::{Object, message};
 use crate::jws::{self, Unsigned};
 
 /// A digital ID.
@@ -95,8 +95,8 @@ impl DigitalId {
     /// # Errors
     /// Anything but exactly the eight members, each with a value that it can have.
     pub fn parse(json: &[u8]) -> Result<Self, DigitalIdError> {
-        let members: Members = serde_json::from_slice(json)
-            .map_err(|error| DigitalIdError::Members(error.to_string().chars().take(120).collect()))?;
+        let members: Members =
+            serde_json::from_slice(json).map_err(|error| DigitalIdError::Members(message(&error)))?;
         for (name, value) in [
             ("serialNo", &members.serial_no),
             ("make", &members.make),
@@ -188,6 +188,17 @@ mod tests {
         assert_eq!(read(&time), Err(DigitalIdError::DateTime));
         let twice = good.to_json().replacen('{', r#"{"make":"x","#, 1);
         assert!(DigitalId::parse(twice.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_a_device_writes_in_a_digital_id_cannot_write_lines_of_a_log() {
+        for member in [r"x\ninfo: all is well", r"\u001b[2J", r"\u2028", r"\u202e", &"x".repeat(10_000)] {
+            let error = DigitalId::parse(format!(r#"{{"{member}":1}}"#).as_bytes()).unwrap_err();
+            assert!(matches!(error, DigitalIdError::Members(_)), "{error:?}");
+            let text = error.to_string();
+            assert!(text.is_ascii() && !text.contains(|c: char| c.is_control()), "{text:?}");
+            assert!(text.contains("unknown field") && text.len() < 300, "{text}");
+        }
     }
 
     proptest! {

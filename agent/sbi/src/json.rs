@@ -11,7 +11,13 @@ pub(crate) struct Object(String);
 
 impl Object {
     pub(crate) fn new() -> Self {
-        Self(String::from("{"))
+        Self::after(String::new())
+    }
+
+    /// An object that is written behind what `out` holds already.
+    pub(crate) fn after(mut out: String) -> Self {
+        out.push('{');
+        Self(out)
     }
 
     /// Makes room for `extra` bytes at once; for the one long member that a payload has.
@@ -45,7 +51,7 @@ impl Object {
     }
 
     fn key(&mut self, key: &str) {
-        if self.0.len() > 1 {
+        if !self.0.ends_with('{') {
             self.0.push(',');
         }
         push_string(&mut self.0, key);
@@ -104,6 +110,15 @@ fn push_unicode(out: &mut String, char: char) {
         out.push_str("\\u");
         out.push_str(&hex::encode(unit.to_be_bytes()));
     }
+}
+
+/// Longest part of the reader's message that goes into an error.
+const MAX_MESSAGE: usize = 120;
+
+/// What the JSON reader says, fit for a log: it quotes names of members as they are, and whoever wrote the text chose
+/// them.
+pub(crate) fn message(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(MAX_MESSAGE).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]

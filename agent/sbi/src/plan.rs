@@ -107,6 +107,9 @@ fn authentication(bio: &BioRequest) -> Result<Vec<BioSubType>, Problem> {
     if bio.sub_id != SubId(0) {
         return Err(invalid("bio[0].deviceSubId: 0 for an authentication"));
     }
+    if bio.sub_types.iter().any(|part| part.modality().is_some_and(|of| of != bio.modality)) {
+        return Err(invalid("bio[0].bioSubType: not of the type of the request"));
+    }
     if bio.sub_types.iter().any(|part| bio.exceptions.contains(part)) {
         return Err(invalid("bio[0].exception: a part that is asked for"));
     }

@@ -9,7 +9,7 @@ use biotrust_certs::Certificate;
 use biotrust_driver_api::{CaptureJob, CapturedImage, FtmError, SignedBlock};
 use biotrust_model::time::UtcMillis;
 use biotrust_model::{BioSubType, DeviceSubType, Modality, Problem, ProblemKind, Purpose, Score, Secret};
-use biotrust_sbi::answer::{self, DataPayload, Use};
+use biotrust_sbi::answer::{CaptureWriter, DataPayload, Use};
 use biotrust_sbi::digital_id::DigitalId;
 use biotrust_sbi::iso::{CaptureDevice, Details, FaceImage, FingerImage, Impression, IrisImage, Quality};
 use biotrust_sbi::request::CaptureRequest;
@@ -33,17 +33,16 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(entries: &[String], scores: impl Iterator<Item = Score>) -> Self {
-        let sum: f32 = scores.map(Score::value).sum();
-        let average = Score::clamped(sum / entries.len().max(1) as f32);
-        Self { body: Bytes::from(answer::capture_answer(entries)), average }
+    fn new(blocks: CaptureWriter, scores: impl ExactSizeIterator<Item = Score>) -> Self {
+        let count = scores.len().max(1) as f32;
+        let average = Score::clamped(scores.map(Score::value).sum::<f32>() / count);
+        Self { body: Bytes::from(blocks.finish()), average }
     }
 }
 
 /// A block whose signature is being made.
 struct Signing {
-    unsigned: jws::Unsigned,
-    signature: Signature,
+    data: Signature,
     hash: [u8; 32],
     encrypted: Option<Encrypted>,
 }
@@ -67,10 +66,10 @@ pub(super) fn by_host(
     let x5c = [certificate.der()];
     let identity = &session.description.identity;
     let digital_id = DigitalId::at(identity.clone(), inner.clock.now()).prepare(&x5c);
-    let signature = Signature::begin(inner, session, certificate, &digital_id);
+    let signature = Signature::begin(inner, session, certificate, digital_id);
     let records: Vec<Secret> =
         images.iter().map(|image| record(session, request.purpose, image)).collect::<Result<_, _>>()?;
-    let digital_id = digital_id.attach(&signature.finish(session)?);
+    let digital_id = signature.finish(session)?;
 
     let mut previous = request.bio.previous_hash;
     let mut timestamp = UtcMillis(i64::MIN);
@@ -104,20 +103,19 @@ pub(super) fn by_host(
             requested_score: &request.bio.requested_score_text,
             quality_score: image.score,
         };
-        let unsigned = jws::prepare(&x5c, &payload.to_json());
-        let signature = Signature::begin(inner, session, certificate, &unsigned);
-        signing.push(Signing { unsigned, signature, hash: previous, encrypted });
+        let data = Signature::begin(inner, session, certificate, jws::prepare(&x5c, &payload.to_json()));
+        signing.push(Signing { data, hash: previous, encrypted });
     }
 
-    let mut entries = Vec::with_capacity(signing.len());
+    let mut writer = CaptureWriter::default();
     for block in signing {
-        let data = block.unsigned.attach(&block.signature.finish(session)?);
-        entries.push(match &block.encrypted {
-            None => answer::capture_entry_registration(&data, &block.hash),
-            Some(encrypted) => answer::capture_entry_auth(&data, &block.hash, encrypted),
-        });
+        let data = block.data.finish(session)?;
+        match &block.encrypted {
+            None => writer.registration(&data, &block.hash),
+            Some(encrypted) => writer.auth(&data, &block.hash, &encrypted.session_key, &encrypted.thumbprint),
+        }
     }
-    Ok(Answer::new(&entries, images.iter().map(|image| image.score)))
+    Ok(Answer::new(writer, images.iter().map(|image| image.score)))
 }
 
 /// The device must deliver what it was asked for: no other part, no excepted one, none twice.
@@ -213,22 +211,14 @@ pub(super) fn by_device(
         })
         .collect();
     let verified = verify_capture(&delivered, &expected).map_err(|fault| refused(&fault))?;
-    let entries: Vec<String> = delivered
-        .iter()
-        .zip(&verified)
-        .map(|(block, verified)| match (block.session_key, block.thumbprint) {
-            (Some(session_key), Some(thumbprint)) => {
-                let sealed = Encrypted {
-                    bio_value: String::new(), // it is inside `data`
-                    session_key: session_key.to_owned(),
-                    thumbprint: thumbprint.to_owned(),
-                };
-                answer::capture_entry_auth(block.data, &verified.hash, &sealed)
-            }
-            _ => answer::capture_entry_registration(block.data, &verified.hash),
-        })
-        .collect();
-    Ok(Answer::new(&entries, verified.iter().map(|block| block.quality)))
+    let mut writer = CaptureWriter::default();
+    for (block, verified) in delivered.iter().zip(&verified) {
+        match (block.session_key, block.thumbprint) {
+            (Some(key), Some(thumbprint)) => writer.auth(block.data, &verified.hash, key, thumbprint),
+            _ => writer.registration(block.data, &verified.hash),
+        }
+    }
+    Ok(Answer::new(writer, verified.iter().map(|block| block.quality)))
 }
 
 /// The ISO record around an image of an L0 device.
@@ -271,18 +261,19 @@ const CAMERA: u8 = 1;
 /// ISO 19794-5: a frame of a digital video camera.
 const VIDEO_FRAME: u8 = 6;
 
-/// A signature that the host's FTM is making.
-struct Signature(oneshot::Receiver<Result<Vec<u8>, FtmError>>);
+/// A block that the host's FTM is signing.
+struct Signature(oneshot::Receiver<Result<(jws::Unsigned, Vec<u8>), FtmError>>);
 
 impl Signature {
-    fn begin(inner: &Inner, session: &Session, certificate: &Certificate, unsigned: &jws::Unsigned) -> Self {
-        let input = unsigned.signing_input().to_vec();
-        Self(inner.ftm.sign(Urgency::Interactive, session.id.as_str(), certificate.spki_der(), input))
+    fn begin(inner: &Inner, session: &Session, certificate: &Certificate, unsigned: jws::Unsigned) -> Self {
+        let key = certificate.spki_der();
+        Self(inner.ftm.sign(Urgency::Interactive, session.id.as_str(), key, unsigned))
     }
 
-    fn finish(self, session: &Session) -> Result<Vec<u8>, Problem> {
+    /// The signed block.
+    fn finish(self, session: &Session) -> Result<String, Problem> {
         match self.0.blocking_recv() {
-            Ok(Ok(signature)) => Ok(signature),
+            Ok(Ok((unsigned, signature))) => Ok(unsigned.attach(&signature)),
             Ok(Err(FtmError::NoKey(_))) => {
                 Err(Problem::about(ProblemKind::NotReady, "its key was just changed"))
             }

@@ -70,23 +70,24 @@ impl FtmThread {
     }
 
     /// Signs `message` (RS256) with the current key `name`, if that is still the key `public_key` (SPKI, DER) that the
-    /// certificate beside the signature belongs to.
+    /// certificate beside the signature belongs to. The message comes back with its signature: it may be large.
     ///
     /// The answer is `NoKey` where the key has been rotated meanwhile.
-    pub fn sign(
+    pub fn sign<M: AsRef<[u8]> + Send + 'static>(
         &self,
         urgency: Urgency,
         name: &str,
         public_key: &[u8],
-        message: Vec<u8>,
-    ) -> oneshot::Receiver<Result<Vec<u8>, FtmError>> {
+        message: M,
+    ) -> oneshot::Receiver<Result<(M, Vec<u8>), FtmError>> {
         let (name, public_key) = (name.to_owned(), public_key.to_vec());
         self.submit(urgency, move |module| {
             let key = module.key(&name)?;
             if key.public_key_der() != public_key {
                 return Err(FtmError::NoKey(name));
             }
-            key.sign_rs256(&message)
+            let signature = key.sign_rs256(message.as_ref())?;
+            Ok((message, signature))
         })
     }
 
@@ -253,8 +254,8 @@ mod tests {
         release.send(()).unwrap();
         drop(thread);
         blocker.blocking_recv().unwrap().unwrap();
-        assert_eq!(fast.blocking_recv().unwrap().unwrap(), b"tsaf");
-        assert_eq!(slow.blocking_recv().unwrap().unwrap(), b"wols");
+        assert_eq!(fast.blocking_recv().unwrap().unwrap().1, b"tsaf");
+        assert_eq!(slow.blocking_recv().unwrap().unwrap().1, b"wols");
         assert_eq!(seen.iter().collect::<Vec<_>>(), ["a:fast", "a:slow"], "nobody waited for the third");
     }
 
@@ -262,7 +263,7 @@ mod tests {
     fn a_missing_or_rotated_key_is_an_error_of_its_own() {
         let thread = FtmThread::start(Box::new(Reversing(mpsc::channel().0))).unwrap();
         for (name, key) in [("none", b"none"), ("a", b"old?")] {
-            let answer = thread.sign(Urgency::Interactive, name, key, vec![]).blocking_recv().unwrap();
+            let answer = thread.sign(Urgency::Interactive, name, key, Vec::new()).blocking_recv().unwrap();
             assert!(matches!(answer, Err(FtmError::NoKey(_))), "{name}");
         }
     }

@@ -187,11 +187,10 @@ async fn sign(
     certificate: &Certificate,
     unsigned: jws::Unsigned,
 ) -> Result<String, Problem> {
-    let input = unsigned.signing_input().to_vec();
-    let answer =
-        inner.ftm.sign(Urgency::Interactive, session.id.as_str(), certificate.spki_der(), input).await;
+    let key = certificate.spki_der();
+    let answer = inner.ftm.sign(Urgency::Interactive, session.id.as_str(), key, unsigned).await;
     match answer {
-        Ok(Ok(signature)) => Ok(unsigned.attach(&signature)),
+        Ok(Ok((unsigned, signature))) => Ok(unsigned.attach(&signature)),
         Ok(Err(FtmError::NoKey(_))) => Err(Problem::about(ProblemKind::NotReady, "its key was just changed")),
         Ok(Err(error)) => {
             tracing::error!(device = %session.id, %error, "the host's FTM cannot sign");

@@ -4,44 +4,60 @@ use biotrust_model::{Language, Problem, SPEC_VERSION};
 
 use crate::error::ErrorObject;
 use crate::hash_chain;
-use crate::json::{Object, array};
-use crate::session::Encrypted;
+use crate::json::Object;
 
-/// One record of a registration answer: `data` is the signed payload, `hash` its link of the chain.
+/// A capture answer under construction, its records in the order of the hash chain.
 ///
-/// No further member: the desktop client drops the answer, the compliance kit refuses even an empty `sessionKey`.
-#[must_use]
-pub fn capture_entry_registration(data: &str, hash: &[u8; 32]) -> String {
-    entry(data, hash).raw("error", &success()).finish()
+/// Records go straight into the answer: they are large, and each copy of one costs.
+pub struct CaptureWriter(String);
+
+impl Default for CaptureWriter {
+    fn default() -> Self {
+        Self(String::from(r#"{"biometrics":["#))
+    }
 }
 
-/// One record of an authentication answer. Of `encrypted`, the key and the thumbprint go in here, the record into the
-/// payload behind `data`.
-#[must_use]
-pub fn capture_entry_auth(data: &str, hash: &[u8; 32], encrypted: &Encrypted) -> String {
-    entry(data, hash)
-        .text("sessionKey", &encrypted.session_key)
-        .text("thumbprint", &encrypted.thumbprint)
-        .raw("error", &success())
-        .finish()
-}
+impl CaptureWriter {
+    /// Adds a record of a registration: `data` is the signed payload, `hash` its link of the chain.
+    ///
+    /// No further member: the desktop client drops the answer, the compliance kit refuses even an empty `sessionKey`.
+    pub fn registration(&mut self, data: &str, hash: &[u8; 32]) {
+        self.0 = self.record(data, &hash_chain::to_hex(hash)).raw("error", &success()).finish();
+    }
 
-fn entry(data: &str, hash: &[u8; 32]) -> Object {
-    Object::new()
-        .reserve(data.len() + 768)
-        .text("specVersion", SPEC_VERSION)
-        .text("data", data)
-        .text("hash", &hash_chain::to_hex(hash))
+    /// Adds a record of an authentication: `session_key` and `thumbprint` go in here, the encrypted record is in the
+    /// payload behind `data`.
+    pub fn auth(&mut self, data: &str, hash: &[u8; 32], session_key: &str, thumbprint: &str) {
+        self.0 = self
+            .record(data, &hash_chain::to_hex(hash))
+            .text("sessionKey", session_key)
+            .text("thumbprint", thumbprint)
+            .raw("error", &success())
+            .finish();
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push_str("]}");
+        self.0
+    }
+
+    fn record(&mut self, data: &str, hash: &str) -> Object {
+        let mut out = std::mem::take(&mut self.0);
+        if out.ends_with('}') {
+            out.push(',');
+        }
+        Object::after(out)
+            .reserve(data.len() + 768)
+            .text("specVersion", SPEC_VERSION)
+            .text("data", data)
+            .text("hash", hash)
+    }
 }
 
 fn success() -> String {
     ErrorObject::of(None, Language::En).to_json()
-}
-
-/// A capture answer, its entries in the order of the hash chain.
-#[must_use]
-pub fn capture_answer(entries: &[impl AsRef<str>]) -> String {
-    Object::new().raw("biometrics", &array(entries)).finish()
 }
 
 /// The answer of a capture that failed, or whose request cannot be read: one entry, in the same form for both uses.
@@ -51,13 +67,10 @@ pub fn capture_answer(entries: &[impl AsRef<str>]) -> String {
 /// error only, and the compliance kit requires neither.
 #[must_use]
 pub fn capture_error(problem: &Problem, language: Language) -> String {
-    let entry = Object::new()
-        .text("specVersion", SPEC_VERSION)
-        .text("data", "")
-        .text("hash", "")
-        .raw("error", &ErrorObject::of(Some(problem), language).to_json())
-        .finish();
-    capture_answer(&[entry])
+    let mut writer = CaptureWriter::default();
+    writer.0 =
+        writer.record("", "").raw("error", &ErrorObject::of(Some(problem), language).to_json()).finish();
+    writer.finish()
 }
 
 /// The answer to a STREAM request that gets no frames.

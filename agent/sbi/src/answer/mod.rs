@@ -10,9 +10,7 @@ mod capture;
 mod data;
 mod device;
 
-pub use capture::{
-    capture_answer, capture_entry_auth, capture_entry_registration, capture_error, stream_error,
-};
+pub use capture::{CaptureWriter, capture_error, stream_error};
 pub use data::{DataPayload, Use};
 pub use device::{
     DeviceDescription, device_info_payload, discovery_answer, discovery_entry, discovery_error, info_answer,

@@ -47,6 +47,16 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// The second of two records that are written alike.
+fn record(write: impl Fn(&mut CaptureWriter)) -> Value {
+    let mut writer = CaptureWriter::default();
+    write(&mut writer);
+    write(&mut writer);
+    let answer = json(&writer.finish());
+    assert_eq!(answer["biometrics"].as_array().unwrap().len(), 2);
+    answer["biometrics"][1].clone()
+}
+
 fn members(value: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -100,7 +110,9 @@ fn known_auth_capture_answer() {
     let hash = hash_chain::next(&hash_chain::EMPTY, &known_answers::record("finger_auth_unknown"));
     let known = section("auth_capture_response");
     assert_eq!(hash_chain::to_hex(&hash), text(&known["hash"]));
-    let answer = capture_answer(&[capture_entry_auth(&data, &hash, &encrypted)]);
+    let mut writer = CaptureWriter::default();
+    writer.auth(&data, &hash, &encrypted.session_key, &encrypted.thumbprint);
+    let answer = writer.finish();
     assert_eq!(hex::encode_upper(hash_chain::sha256(answer.as_bytes())), text(&known["sha256"]));
 }
 
@@ -243,10 +255,10 @@ fn device_info_has_exactly_its_members() {
 #[test]
 fn r21_r22_capture_entries_and_errors_have_their_shape() {
     let hash = hash_chain::next(&hash_chain::EMPTY, b"a");
-    let entry = json(&capture_entry_registration("a.b.c", &hash));
+    let entry = record(|writer| writer.registration("a.b.c", &hash));
     assert_eq!(members(&entry), ["data", "error", "hash", "specVersion"]);
     let encrypted = Encrypted { bio_value: "v".into(), session_key: "k".into(), thumbprint: "T".into() };
-    let entry = json(&capture_entry_auth("a.b.c", &hash, &encrypted));
+    let entry = record(|writer| writer.auth("a.b.c", &hash, &encrypted.session_key, &encrypted.thumbprint));
     assert_eq!(members(&entry), ["data", "error", "hash", "sessionKey", "specVersion", "thumbprint"]);
 
     let problem = Problem::about(ProblemKind::AttributeMissing, "bio[0].count");

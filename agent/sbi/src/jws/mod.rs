@@ -36,6 +36,12 @@ pub fn prepare(x5c: &[impl AsRef<[u8]>], payload: &str) -> Unsigned {
     Unsigned(text)
 }
 
+impl AsRef<[u8]> for Unsigned {
+    fn as_ref(&self) -> &[u8] {
+        self.signing_input()
+    }
+}
+
 impl Unsigned {
     /// What has to be signed: RSA PKCS#1 v1.5 with SHA-256 over these bytes.
     #[must_use]

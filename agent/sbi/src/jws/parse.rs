@@ -9,6 +9,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
 use crate::base64url;
+use crate::json::message;
 
 /// Longest JWS that is read: a lossless 1080p face, twice in base64, fits four times.
 pub const MAX_LENGTH: usize = 16 << 20;
@@ -118,8 +119,7 @@ fn part(text: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
 }
 
 fn read_header(json: &[u8]) -> Result<Vec<Vec<u8>>, JwsError> {
-    let header: Header =
-        serde_json::from_slice(json).map_err(|error| JwsError::Header(start_of(&error.to_string())))?;
+    let header: Header = serde_json::from_slice(json).map_err(|error| JwsError::Header(message(&error)))?;
     expect("alg", &header.alg, "RS256")?;
     expect("typ", &header.typ, "JWT")?;
     if header.x5c.is_empty() || header.x5c.len() > MAX_CERTIFICATES {
@@ -135,11 +135,7 @@ fn expect(member: &'static str, found: &str, expected: &'static str) -> Result<(
     if found == expected {
         return Ok(());
     }
-    Err(JwsError::Unexpected { member, found: start_of(found), expected })
-}
-
-fn start_of(text: &str) -> String {
-    text.chars().take(80).collect()
+    Err(JwsError::Unexpected { member, found: found.chars().take(80).collect(), expected })
 }
 
 impl Parsed {

@@ -147,6 +147,7 @@ fn compliance_kit_authentication() {
         ("fewer named than counted", FINGER, (0, 2, "LI", ""), "109"),
         ("named and unknown", FINGER, (0, 2, "LI U", ""), "LI U"),
         ("the same finger twice", FINGER, (0, 2, "LI LI", ""), "503"),
+        ("an eye of a finger scanner", FINGER, (0, 2, "LI L", ""), "503"),
         ("another sub-id", FINGER, (1, 1, "U", ""), "503"),
         ("browser: slap scanner with sub-id 0", SLAP, (0, 1, "U", ""), "U"),
         ("an excepted finger", FINGER, (0, 1, "LI", "LI"), "503"),

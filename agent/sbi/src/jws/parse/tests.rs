@@ -49,6 +49,20 @@ fn refuses_every_other_header() {
     }
 }
 
+/// The reader of JSON quotes names of members as they are; a log has one line for one error.
+#[test]
+fn what_a_device_writes_in_a_header_cannot_write_lines_of_a_log() {
+    for member in [r"x\ninfo: all is well", r"\u001b[2J", r"\u2028", r"\u202e", &"x".repeat(10_000)] {
+        let error = parse(&with_header(&format!(r#"{{"{member}":1}}"#))).unwrap_err();
+        assert!(matches!(error, JwsError::Header(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.is_ascii() && !text.contains(|c: char| c.is_control()), "{text:?}");
+        assert!(text.contains("unknown field") && text.len() < 300, "{text}");
+    }
+    let error = parse(&with_header(r#"{"alg":"RS\n256","typ":"JWT","x5c":[]}"#)).unwrap_err();
+    assert_eq!(error.to_string(), r#"JWS header has alg "RS\n256", not "RS256""#);
+}
+
 #[test]
 fn refuses_every_other_shape() {
     let good = known_answers::jws("digitalId_ftm");
