@@ -3,53 +3,23 @@
 //! A row is written before its effect (the key slot is switched), so that a kill at any instant can be made good at
 //! the next start: see `fleet::enrol::reconcile`. Blocking; called from the threads of devices, never from async code.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
+
+pub use error::StoreError;
 
 /// "BTRS": tells our database from any other file of SQLite.
 const APPLICATION_ID: i32 = 0x4254_5253;
 /// Version of the tables.
 const SCHEMA: i32 = 1;
-
-/// Why the state could not be read or written. Each names the file and what to do; the file is never touched.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file is damaged or is something else.
-    #[error(
-        "the state file {file} is not usable: {why}. Nothing was changed. Restore it from a backup, or move it away: \
-         the devices of this host must then be enrolled again"
-    )]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What SQLite or we found.
-        why: String,
-    },
-    /// Written by a later version of biotrustd.
-    #[error(
-        "the state file {file} was written by a later version (schema {found}, this one knows {SCHEMA}); use that version"
-    )]
-    TooNew {
-        /// The file.
-        file: PathBuf,
-        /// Its schema.
-        found: i32,
-    },
-    /// The system refused.
-    #[error("cannot {doing} {file}: {why}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// Why not; "disk full" is among the reasons.
-        why: String,
-    },
-}
+/// How long to wait for another process that has the file.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A certificate chain and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,30 +45,27 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
         let file = directory.join("state.db");
-        let io = |doing: &'static str, file: &Path| {
-            let file = file.to_owned();
-            move |error: std::io::Error| StoreError::Io { doing, file, why: error.to_string() }
-        };
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(io("create", directory))?;
+            .map_err(|e| StoreError::io("create", directory, &e))?;
         std::fs::OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&file)
-            .map_err(io("open", &file))?;
-        let store = Self { db: Connection::open(&file).map_err(|e| damaged(&file, &e))?, file };
+            .map_err(|e| StoreError::io("open", &file, &e))?;
+        let db = Connection::open(&file).map_err(|e| StoreError::sqlite("open", &file, &e))?;
+        let store = Self { file, db };
         store.prepare()?;
         Ok(store)
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
-        let fail = |e: rusqlite::Error| damaged(&self.file, &e);
-        self.db.busy_timeout(Duration::from_secs(2)).map_err(fail)?;
+        let fail = |e: rusqlite::Error| StoreError::sqlite("open", &self.file, &e);
+        self.db.busy_timeout(PATIENCE).map_err(fail)?;
         let pragma =
             |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(fail);
         let (application, schema) = (pragma("application_id")?, pragma("user_version")?);
@@ -131,9 +98,9 @@ impl Store {
     /// The enrolments of a device: the current one first, then one that is being switched to.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`].
+    /// [`StoreError`].
     pub fn enrolments(&self, device: &str) -> Result<Vec<Enrolment>, StoreError> {
-        let fail = |e: rusqlite::Error| damaged(&self.file, &e);
+        let fail = |e: rusqlite::Error| StoreError::sqlite("read", &self.file, &e);
         let mut query = self
             .db
             .prepare_cached("SELECT current, chain FROM enrolment WHERE device = ?1 ORDER BY current DESC")
@@ -163,25 +130,21 @@ impl Store {
     /// Makes the pending chain the current one.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::NothingPending`] where there is none: a certificate that is lost must not look like one that is
+    /// installed. Nothing has changed then.
     pub fn confirm(&mut self, device: &str) -> Result<(), StoreError> {
-        let fail = |file: &Path, e: rusqlite::Error| written(file, &e);
-        let transaction = self.db.transaction().map_err(|e| fail(&self.file, e))?;
-        let pending: Option<String> = transaction
-            .query_row("SELECT chain FROM enrolment WHERE device = ?1 AND current = 0", [device], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|e| fail(&self.file, e))?;
-        if pending.is_some() {
-            transaction
-                .execute("DELETE FROM enrolment WHERE device = ?1 AND current = 1", [device])
-                .and_then(|_| {
-                    transaction.execute("UPDATE enrolment SET current = 1 WHERE device = ?1", [device])
-                })
-                .map_err(|e| fail(&self.file, e))?;
+        let fail = |e| StoreError::sqlite("write", &self.file, &e);
+        let transaction = self.db.transaction().map_err(fail)?;
+        transaction
+            .execute("DELETE FROM enrolment WHERE device = ?1 AND current = 1", [device])
+            .map_err(fail)?;
+        let confirmed = transaction
+            .execute("UPDATE enrolment SET current = 1 WHERE device = ?1 AND current = 0", [device])
+            .map_err(fail)?;
+        if confirmed == 0 {
+            return Err(StoreError::NothingPending { device: device.to_owned() });
         }
-        transaction.commit().map_err(|e| fail(&self.file, e))
+        transaction.commit().map_err(fail)
     }
 
     /// Forgets a pending chain.
@@ -201,7 +164,7 @@ impl Store {
     }
 
     fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
-        self.db.execute(sql, values).map(drop).map_err(|e| written(&self.file, &e))
+        self.db.execute(sql, values).map(drop).map_err(|e| StoreError::sqlite("write", &self.file, &e))
     }
 
     fn decode(&self, device: &str, chain: &str) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -217,14 +180,6 @@ impl Store {
 /// One certificate a line, base64.
 fn encode(chain: &[Vec<u8>]) -> String {
     chain.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>().join("\n")
-}
-
-fn damaged(file: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Damaged { file: file.to_owned(), why: error.to_string() }
-}
-
-fn written(file: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Io { doing: "write", file: file.to_owned(), why: error.to_string() }
 }
 
 #[cfg(test)]
@@ -251,10 +206,99 @@ mod tests {
             store.enrolments("S1").unwrap(),
             [Enrolment { chain: vec![b"b".to_vec()], current: true }]
         );
-        store.confirm("S1").unwrap();
-        assert_eq!(store.enrolments("S1").unwrap().len(), 1, "confirming twice loses nothing");
         store.forget("S1").unwrap();
         assert!(store.enrolments("S1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn confirming_what_is_not_there_is_an_error_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        assert!(matches!(store.confirm("S1"), Err(StoreError::NothingPending { .. })));
+        store.put_pending("S1", &[b"a".to_vec()]).unwrap();
+        store.put_pending("S2", &[b"z".to_vec()]).unwrap();
+        store.confirm("S1").unwrap();
+        let error = store.confirm("S1").unwrap_err();
+        assert!(matches!(&error, StoreError::NothingPending { device } if device == "S1"), "{error}");
+        let current = |der: &[u8]| [Enrolment { chain: vec![der.to_vec()], current: true }];
+        assert_eq!(store.enrolments("S1").unwrap(), current(b"a"), "what was current still is");
+        store.confirm("S2").unwrap();
+        assert_eq!(store.enrolments("S2").unwrap(), current(b"z"));
+    }
+
+    /// What to do about an error that is not damage; never "move it away".
+    fn advice(error: StoreError) -> String {
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+        assert!(
+            text.contains("state.db") && !text.contains("move it away") && text.lines().count() == 1,
+            "{text}"
+        );
+        text
+    }
+
+    #[test]
+    fn a_file_that_another_process_has_is_not_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = Connection::open(directory.path().join("state.db")).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let text = advice(Store::open(directory.path()).unwrap_err());
+        assert!(text.contains("another process uses it"), "{text}");
+        other.execute_batch("COMMIT").unwrap();
+        Store::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_not_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let (full, file) = (
+            |db: &Connection| db.execute_batch("PRAGMA max_page_count=1"),
+            directory.path().join("state.db"),
+        );
+        let store = Store { db: Connection::open(&file).unwrap(), file };
+        full(&store.db).unwrap();
+        let text = advice(store.prepare().unwrap_err());
+        assert!(text.contains("cannot open") && text.contains("make room"), "{text}");
+        drop(store);
+
+        let store = Store::open(directory.path()).unwrap();
+        full(&store.db).unwrap();
+        let text = advice(store.put_pending("S1", &[vec![0; 100_000]]).unwrap_err());
+        assert!(text.contains("cannot write") && text.contains("make room"), "{text}");
+        assert!(store.enrolments("S1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_damaged() {
+        // SQLite's own kind of read-only, because root may write anything
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.db.execute_batch("PRAGMA query_only=1").unwrap();
+        let text = advice(store.prepare().unwrap_err());
+        assert!(text.contains("must be able to write it"), "{text}");
+
+        // a directory that takes no new file, as SQLite sees it
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        std::fs::create_dir(directory.path().join("state.db-wal")).unwrap();
+        let text = advice(Store::open(directory.path()).unwrap_err());
+        assert!(text.contains("must be able to write it and its directory"), "{text}");
+
+        let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
+        let text = advice(StoreError::io("open", Path::new("/state/state.db"), &error));
+        assert!(text.contains("must be able to write it"), "{text}");
+    }
+
+    #[test]
+    fn pages_that_are_garbled_are_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("state.db");
+        drop(Store::open(directory.path()).unwrap());
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[100..].fill(0xA5);
+        std::fs::write(&file, &bytes).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::Damaged { .. })));
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
     }
 
     #[test]
