@@ -79,7 +79,13 @@ pub async fn run<D: Devices>(
     let stop = CancellationToken::new();
     let about = About { url: url.clone(), port, state_directory: config.state.directory.clone() };
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&devices), config.into(), stop.clone()));
-    let orders = tokio::spawn(control::serve(socket, Arc::clone(&devices), about, stop.clone()));
+    let orders = tokio::spawn(control::serve(
+        socket,
+        Arc::clone(&devices),
+        about,
+        control::Limits::default(),
+        stop.clone(),
+    ));
     tracing::info!(%url, control = %config.control.socket.display(), "serving");
 
     let outcome = until_signal(config, ready_file, &url, &*devices, &mut signals).await;

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use biotrust_daemon::control::{About, ControlError, ControlErrorKind, Service, Socket, WaitFor, serve};
+use biotrust_daemon::control::{
+    About, ControlError, ControlErrorKind, Limits, Service, Socket, WaitFor, serve,
+};
 use biotrust_model::DeviceStatus;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -25,8 +27,18 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 struct Fake {
     waited: Mutex<Option<(WaitFor, Duration)>>,
+    /// Waits that have begun and ended, however they ended.
+    waits: tokio::sync::watch::Sender<(u32, u32)>,
     chain: Mutex<Vec<Vec<u8>>>,
     destroyed: Mutex<Vec<String>>,
+}
+
+struct Ended<'a>(&'a tokio::sync::watch::Sender<(u32, u32)>);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|(_, ended)| *ended += 1);
+    }
 }
 
 fn known(serial: &str) -> Result<(), ControlError> {
@@ -42,6 +54,8 @@ impl Service for Fake {
     }
 
     async fn wait(&self, condition: WaitFor, timeout: Duration) -> Result<(), ControlError> {
+        self.waits.send_modify(|(begun, _)| *begun += 1);
+        let _ended = Ended(&self.waits);
         let comes = condition.present == Some(true);
         *self.waited.lock().unwrap() = Some((condition, timeout));
         if comes {
@@ -78,6 +92,10 @@ struct Rig {
 
 impl Rig {
     fn start() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/control.sock");
         let fake = Arc::new(Fake::default());
@@ -88,12 +106,28 @@ impl Rig {
             state_directory: "/var/lib/biotrust".into(),
         };
         let socket = Socket::open(&path).unwrap();
-        let server = tokio::spawn(serve(socket, Arc::clone(&fake), about, stop.clone()));
+        let server = tokio::spawn(serve(socket, Arc::clone(&fake), about, limits, stop.clone()));
         Self { fake, path, stop, server, _directory: directory }
+    }
+
+    /// Until so many waits have begun and ended; panics after two seconds.
+    async fn waits(&self, begun: u32, ended: u32) {
+        let mut waits = self.fake.waits.subscribe();
+        let came = tokio::time::timeout(Duration::from_secs(2), waits.wait_for(|now| *now == (begun, ended)));
+        assert!(came.await.is_ok(), "{:?}", *self.fake.waits.borrow());
     }
 
     async fn connect(&self) -> Client {
         Client(BufReader::new(UnixStream::connect(&self.path).await.unwrap()))
+    }
+
+    /// Whether there is room for one more connection.
+    async fn serves(&self) -> bool {
+        let Client(mut stream) = self.connect().await;
+        let mut answer = String::new();
+        // one that is too many is closed before it has said anything
+        let sent = stream.get_mut().write_all(b"{\"op\":\"status\"}\n").await;
+        sent.is_ok() && stream.read_line(&mut answer).await.is_ok() && answer.starts_with("{\"ok\":true")
     }
 
     async fn ask(&self, line: &str) -> Value {
@@ -235,9 +269,95 @@ async fn connections_over_the_limit_are_told_so() {
     assert_eq!(one_more.answer().await, Value::Null);
     clients.clear();
     let begun = std::time::Instant::now();
-    while rig.ask(r#"{"op":"status"}"#).await["ok"] != true {
+    while !rig.serves().await {
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
+}
+
+const LONG_WAIT: &str = r#"{"op":"wait","serial":"SERIAL000001","present":false,"timeout_ms":600000}"#;
+
+#[tokio::test]
+async fn a_wait_ends_with_its_connection() {
+    let rig = Rig::start();
+    // however much it has sent after its request
+    for more in ["", "{\"op\":\"status\"}\n", "half a line"] {
+        let before = rig.fake.waits.borrow().1;
+        let mut client = rig.connect().await;
+        client.send(&format!("{LONG_WAIT}\n{more}")).await;
+        rig.waits(before + 1, before).await;
+        drop(client);
+        rig.waits(before + 1, before + 1).await;
+    }
+    // closed for writing only: told so
+    let mut client = rig.connect().await;
+    client.send(LONG_WAIT).await;
+    rig.waits(4, 3).await;
+    client.0.get_mut().shutdown().await.unwrap();
+    assert_eq!(code(&client.answer().await), "refused");
+    assert_eq!(client.answer().await, Value::Null);
+}
+
+/// As a shell does it: `echo ... | socat - ...`. What needs no waiting is answered all the same.
+#[tokio::test]
+async fn a_request_is_answered_to_a_side_that_writes_no_more() {
+    let rig = Rig::start();
+    for request in [
+        r#"{"op":"status"}"#,
+        r#"{"op":"destroy_key","serial":"SERIAL000001"}"#,
+        r#"{"op":"wait","serial":"SERIAL000001","present":true,"timeout_ms":600000}"#,
+    ] {
+        let mut client = rig.connect().await;
+        client.send(request).await;
+        client.0.get_mut().shutdown().await.unwrap();
+        assert_eq!(client.answer().await["ok"], true, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_ask_nothing_lock_nobody_out() {
+    let idle = Duration::from_millis(400);
+    let rig = Rig::with(Limits { connections: 4, idle });
+    let mut silent = Vec::new();
+    for half in ["", "half a line", "{\"op\":\"status\"}\n"] {
+        let mut client = rig.connect().await;
+        client.0.get_mut().write_all(half.as_bytes()).await.unwrap();
+        silent.push(client);
+    }
+    // negative control: whoever waits is not idle, and may wait longer than that
+    let mut waits = rig.connect().await;
+    waits.send(&LONG_WAIT.replace("600000", "1200")).await;
+    rig.waits(1, 0).await;
+    assert_eq!(code(&rig.connect().await.answer().await), "busy");
+    tokio::time::sleep(idle * 2).await;
+    assert!(rig.serves().await);
+    for mut client in silent.drain(..2) {
+        assert_eq!(client.answer().await, Value::Null);
+    }
+    assert_eq!(code(&waits.answer().await), "timeout");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_answer_is_given_up() {
+    let rig = Rig::with(Limits { connections: 1, idle: Duration::from_millis(300) });
+    let mut deaf = rig.connect().await;
+    let many = "{\"op\":\"status\"}\n".repeat(100_000);
+    let sent =
+        tokio::time::timeout(Duration::from_secs(5), deaf.0.get_mut().write_all(many.as_bytes())).await;
+    assert!(sent.is_ok_and(|sent| sent.is_err()), "the connection is closed");
+    assert!(rig.serves().await);
+}
+
+#[tokio::test]
+async fn stopping_ends_waits_and_tells_them() {
+    let rig = Rig::start();
+    let mut client = rig.connect().await;
+    client.send(LONG_WAIT).await;
+    rig.waits(1, 0).await;
+    rig.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(2), rig.server).await.expect("ends in time").unwrap();
+    let answer = client.answer().await;
+    assert_eq!(code(&answer), "refused");
+    assert_eq!(answer["error"]["message"], "biotrustd stops");
 }
 
 #[tokio::test]

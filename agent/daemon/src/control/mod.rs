@@ -2,7 +2,7 @@
 //!
 //! A Unix stream socket; one JSON object per line in, one line out. Trust: whoever may open the socket (mode 0660:
 //! our user and group) may enrol devices and destroy keys. Nothing here blocks; whatever a peer does, it costs one of
-//! [`CONNECTIONS`] tasks and 64 KiB.
+//! [`Limits::connections`] tasks and 64 KiB, and no longer than [`Limits::idle`] for nothing.
 
 mod connection;
 mod protocol;
@@ -20,8 +20,6 @@ use tokio_util::task::TaskTracker;
 
 pub use socket::{Claim, Socket, SocketError};
 
-/// Connections at one time; the next one is told so and closed.
-const CONNECTIONS: usize = 32;
 /// Pause after the system refused a connection, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -140,10 +138,31 @@ pub struct About {
     pub state_directory: std::path::PathBuf,
 }
 
+/// What peers may use up.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at one time; the next one is told so and closed.
+    pub connections: usize,
+    /// How long a connection may take for its next request, or for reading an answer, before it is closed.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 32, idle: Duration::from_secs(60) }
+    }
+}
+
 /// Answers on `socket` until `stop`; then waits for requests that are being carried out.
-pub async fn serve<S: Service>(socket: Socket, service: Arc<S>, about: About, stop: CancellationToken) {
+pub async fn serve<S: Service>(
+    socket: Socket,
+    service: Arc<S>,
+    about: About,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let about = Arc::new(about);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
     let tasks = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -161,7 +180,7 @@ pub async fn serve<S: Service>(socket: Socket, service: Arc<S>, about: About, st
             Ok(place) => {
                 let (service, about, stop) = (Arc::clone(&service), Arc::clone(&about), stop.clone());
                 tasks.spawn(async move {
-                    connection::run(stream, &*service, &about, &stop).await;
+                    connection::run(stream, &*service, &about, limits.idle, &stop).await;
                     drop(place);
                 });
             }

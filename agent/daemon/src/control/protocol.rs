@@ -33,10 +33,16 @@ enum Request {
     },
 }
 
-/// Carries out the request in `line`; the answer ends with a line feed.
-pub(super) async fn answer<S: Service>(line: &[u8], service: &S, about: &About) -> String {
+/// Carries out the request in `line`; the answer ends with a line feed. Waiting ends with `given_up`, which says why;
+/// what changes something is carried out to its end.
+pub(super) async fn answer<S: Service>(
+    line: &[u8],
+    service: &S,
+    about: &About,
+    given_up: impl Future<Output = &'static str> + Send,
+) -> String {
     let result = match serde_json::from_slice(line) {
-        Ok(request) => carry_out(request, service, about).await,
+        Ok(request) => carry_out(request, service, about, given_up).await,
         Err(error) => Err(ControlError::new(
             ControlErrorKind::BadRequest,
             format!(
@@ -58,12 +64,21 @@ pub(super) fn render(result: Result<Value, ControlError>) -> String {
     format!("{answer}\n")
 }
 
-async fn carry_out<S: Service>(request: Request, service: &S, about: &About) -> Result<Value, ControlError> {
+async fn carry_out<S: Service>(
+    request: Request,
+    service: &S,
+    about: &About,
+    given_up: impl Future<Output = &'static str> + Send,
+) -> Result<Value, ControlError> {
     match request {
         Request::Status {} => Ok(status(service.status(), about)),
         Request::Wait { condition, timeout_ms } => {
             let timeout = Duration::from_millis(timeout_ms).min(LONGEST_WAIT);
-            service.wait(condition, timeout).await.map(|()| json!({}))
+            tokio::select! {
+                biased;
+                waited = service.wait(condition, timeout) => waited.map(|()| json!({})),
+                why = given_up => Err(ControlError::new(ControlErrorKind::Refused, why)),
+            }
         }
         Request::EnrolBegin { serial } => {
             tracing::info!(?serial, "enrolment begins");
