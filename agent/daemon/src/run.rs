@@ -1,4 +1,6 @@
-//! The life of the daemon: control socket, port, devices, ready file; then requests, until a signal; then the end.
+//! The life of the daemon: control socket, port, devices, ready file; then requests, until a signal; then the end. A
+//! service that ends by itself is the end as well, with an error: whoever started us can start us again, and nobody is
+//! left with half a daemon.
 //!
 //! The control socket comes first, because it tells whether a daemon with this configuration runs already; without it
 //! a second one would quietly take the next port, and clients would see every device twice.
@@ -9,8 +11,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -20,8 +24,10 @@ use crate::port::{self, PortError};
 
 /// How long devices that are connected already may take before the daemon calls itself ready without them.
 const FIRST_SCAN: Duration = Duration::from_secs(10);
-/// How long orders on the control socket may take once the daemon stops.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long requests and orders that are under way may take once the daemon stops. HTTP needs two seconds at most.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long devices may take to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// `EX_USAGE`: the configuration cannot be used.
 pub const EXIT_CONFIG: u8 = 64;
@@ -33,8 +39,11 @@ pub trait Devices: http::Service + control::Service {
     /// Waits until the devices that were connected at the start have been tried, or `limit` is over.
     fn first_scan(&self, limit: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Ends previews and captures, and closes all devices.
+    /// Ends previews and captures, and begins to close all devices.
     fn stop(&self);
+
+    /// Waits until all devices are closed, or `limit` is over.
+    fn closed(&self, limit: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// Why the daemon could not run.
@@ -78,27 +87,62 @@ pub async fn run<D: Devices>(
 
     let stop = CancellationToken::new();
     let about = About { url: url.clone(), port, state_directory: config.state.directory.clone() };
-    let serving = tokio::spawn(http::serve(listener, Arc::clone(&devices), config.into(), stop.clone()));
-    let orders = tokio::spawn(control::serve(
-        socket,
-        Arc::clone(&devices),
-        about,
-        control::Limits::default(),
-        stop.clone(),
-    ));
+    let mut services = Services::new();
+    let serving = http::serve(listener, Arc::clone(&devices), config.into(), stop.clone());
+    services.spawn(async { ("the HTTP service", serving.await) });
+    let orders =
+        control::serve(socket, Arc::clone(&devices), about, control::Limits::default(), stop.clone());
+    services.spawn(async { ("the control socket", Ok(orders.await)) });
     tracing::info!(%url, control = %config.control.socket.display(), "serving");
 
-    let outcome = until_signal(config, ready_file, &url, &*devices, &mut signals).await;
+    let outcome = live(&mut services, until_signal(config, ready_file, &url, &*devices, &mut signals)).await;
     stop.cancel();
     devices.stop();
-    let served = serving.await.context("the HTTP service broke down")?;
-    let _ = tokio::time::timeout(DRAIN, orders).await;
+    let (drained, ()) = tokio::join!(drain(&mut services), devices.closed(CLOSING));
     if let Some(file) = ready_file {
         let _ = std::fs::remove_file(file);
     }
     tracing::info!("stopped");
-    outcome?;
-    Ok(served.context("the HTTP service broke down")?)
+    Ok(outcome.and(drained)?)
+}
+
+/// The tasks that serve, each with its name and how it ended.
+type Services = JoinSet<(&'static str, std::io::Result<()>)>;
+
+/// Until `end`; or until a service ends by itself, which is always an error.
+async fn live(services: &mut Services, end: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = end => ended,
+        Some(service) = services.join_next() => {
+            let error = match broken(service) {
+                Ok(name) => anyhow!("{name} has ended by itself"),
+                Err(error) => error,
+            };
+            tracing::error!(error = format!("{error:#}"), "stopping");
+            Err(error)
+        }
+    }
+}
+
+/// Waits for services that have been told to stop.
+async fn drain(services: &mut Services) -> anyhow::Result<()> {
+    let all = async {
+        while let Some(service) = services.join_next().await {
+            broken(service)?;
+        }
+        Ok(())
+    };
+    timeout(DRAIN, all).await.unwrap_or_else(|_| {
+        tracing::warn!("cut off: orders were still being carried out");
+        Ok(())
+    })
+}
+
+/// What was wrong with a service that has ended; its name where nothing was.
+fn broken(service: Result<(&'static str, std::io::Result<()>), JoinError>) -> anyhow::Result<&'static str> {
+    let (name, ended) = service.context("a service broke down")?;
+    ended.with_context(|| format!("{name} broke down"))?;
+    Ok(name)
 }
 
 async fn until_signal<D: Devices>(
@@ -146,5 +190,56 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         };
         tracing::info!(signal = name, "stopping");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    /// How a life ends in which nothing happens but what `services` do.
+    async fn life(mut services: Services) -> String {
+        let lived = timeout(Duration::from_secs(5), live(&mut services, pending())).await;
+        format!("{:#}", lived.expect("somebody notices").unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_by_itself_ends_the_daemon_with_an_error() {
+        let beside = || {
+            let mut services = Services::new();
+            services.spawn(pending());
+            services
+        };
+        let mut services = beside();
+        services.spawn(async { ("the control socket", Ok(())) });
+        assert_eq!(life(services).await, "the control socket has ended by itself");
+
+        let mut services = beside();
+        services.spawn(async { ("the HTTP service", Err(std::io::ErrorKind::AddrNotAvailable.into())) });
+        let error = life(services).await;
+        assert!(error.starts_with("the HTTP service broke down: "), "{error}");
+
+        let mut services = beside();
+        services.spawn(async { panic!("for a test") });
+        let error = life(services).await;
+        assert!(error.starts_with("a service broke down: ") && error.contains("for a test"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_no_error() {
+        let mut services = Services::new();
+        services.spawn(pending());
+        live(&mut services, async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_service_that_breaks_while_it_stops_is_an_error_too() {
+        let mut services = Services::new();
+        services.spawn(async { ("the HTTP service", Ok(())) });
+        services.spawn(async { panic!("for a test") });
+        assert!(drain(&mut services).await.is_err());
+        assert!(drain(&mut services).await.is_ok(), "nothing is left");
     }
 }

@@ -90,4 +90,8 @@ impl Devices for Fleet {
     fn stop(&self) {
         Self::stop(self);
     }
+
+    async fn closed(&self, limit: Duration) {
+        Self::closed(self, limit).await;
+    }
 }
