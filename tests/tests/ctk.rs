@@ -11,6 +11,7 @@ use biotrust_tests::Instance;
 use biotrust_tests::ctk::run::{Outcome, Run};
 use biotrust_tests::ctk::validators::Exchange;
 use biotrust_tests::ctk::{CASES, Case, Operator, Project};
+use biotrust_tests::instance::Setup;
 
 mod fixtures;
 
@@ -49,7 +50,10 @@ fn all_cases_are_green_on_l0_and_l1() {
 
 /// Every case of the projects of one instance.
 fn instance_run(profile: &str, level: &str, schemas: Option<&fixtures::Schemas>) -> Vec<Outcome> {
-    let instance = Instance::start(profile, level, &["--developer", ORIGIN]);
+    // Twelve devices encode and sign at once here, on two cores.
+    let config = &[("sbi", "finish_margin_ms = 2000")];
+    let options = &["--developer", ORIGIN];
+    let instance = Instance::set_up(&Setup { profile, level, options, config, ..Setup::default() });
     let projects = Project::ALL.into_iter().filter(|p| p.purpose().eq_ignore_ascii_case(profile));
     let runs: Vec<(Project, Run<'_>)> = projects
         .map(|p| (p, Run::begin(&instance, ORIGIN, p).unwrap_or_else(|why| panic!("{p:?} {level}: {why}"))))
@@ -73,6 +77,12 @@ fn instance_run(profile: &str, level: &str, schemas: Option<&fixtures::Schemas>)
     for (project, run) in &runs {
         let alone = |o| matches!(o, Operator::Busy | Operator::NotReady | Operator::NotRegistered);
         outcomes.extend(some_cases(*project, run, alone, &also));
+    }
+    if outcomes.iter().any(|outcome| !outcome.faults.is_empty()) {
+        let log = instance.daemon_log();
+        let told: Vec<&str> =
+            log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+        println!("{profile} {level}, from the daemon's log:\n  {}", told.join("\n  "));
     }
     outcomes
 }

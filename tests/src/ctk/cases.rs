@@ -369,7 +369,7 @@ const AIS: Project = Project::AuthIrisSingle;
 const AFF: Project = Project::AuthFaceFull;
 
 /// All of them, by id.
-pub const CASES: [Case; 116] = [
+pub static CASES: [Case; 116] = [
     call(1000, None, Call::Discover { wrong_type: false }, Expect::Discovered).by(SCH_SIG),
     call(1001, None, Call::Info(1), Expect::Info).by(SCH_SIG),
     shot(1002, RFS, "1", "4", LEFT_SLAP),

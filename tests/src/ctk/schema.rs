@@ -273,7 +273,7 @@ fn info(c: &mut Checker, element: &Value, status: Option<&str>, code: Code) {
     }
     c.error(entry, code);
     c.member(entry, "deviceInfoDecoded", |c, value| {
-        if !(value.is_null() && !well) {
+        if well || !value.is_null() {
             info_decoded(c, value, status);
         }
     });

@@ -293,7 +293,7 @@ fn fingers_that_are_not_there_are_not_made_up() {
     let instance = all_l1();
     instance.ctl(&["missing", "Left RingFinger"]);
     let mut body = registration(instance.device("Finger", "Registration"), "1", 4);
-    body["timeout"] = json!("2000");
+    body["timeout"] = json!("4000");
     let all = capture(instance.port, "RCAPTURE", &body);
     body["bio"][0]["exception"] = json!(["Left RingFinger"]);
     body["bio"][0]["count"] = json!("3");

@@ -32,7 +32,7 @@ fn status(instance: &Instance, device: &Device) -> String {
 fn a_second_capture_of_a_device_gets_111_at_once_and_disturbs_nothing() {
     let instance = all_l1();
     let device = instance.device("Finger", "Registration");
-    let mut first = long_capture(&instance, device, "3000");
+    let mut first = long_capture(&instance, device, "5000");
     let start = Instant::now();
     let second = capture(instance.port, "RCAPTURE", &registration(device, "1", 4));
     assert_eq!(second.error_code(), "111", "{}", second.text());
@@ -47,7 +47,7 @@ fn a_second_capture_of_a_device_gets_111_at_once_and_disturbs_nothing() {
 fn while_a_device_captures_both_lists_say_busy_with_111() {
     let instance = all_l1();
     let device = instance.device("Iris", "Registration");
-    let mut first = long_capture(&instance, device, "2000");
+    let mut first = long_capture(&instance, device, "4000");
     let info = call(instance.port, &Request::new("MOSIPDINFO", "/info")).json();
     let ours = info.as_array().unwrap().iter().find(|entry| {
         let jws = biosim_backends::jws::Jws::parse(entry["deviceInfo"].as_str().unwrap()).unwrap();
@@ -64,7 +64,7 @@ fn while_a_device_captures_both_lists_say_busy_with_111() {
 fn devices_do_not_wait_for_one_another() {
     let instance = all_l1();
     let slow = instance.device("Finger", "Registration");
-    let mut first = long_capture(&instance, slow, "4000");
+    let mut first = long_capture(&instance, slow, "8000");
     let start = Instant::now();
     std::thread::scope(|scope| {
         let others: Vec<_> = instance

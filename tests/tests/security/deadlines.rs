@@ -72,7 +72,7 @@ fn answers_come_at_the_deadline() {
         assert!(took >= due, "early: {took:?} for {due:?}");
         took - due
     };
-    let mut late: Vec<Duration> = [1500, 2000, 2500].into_iter().map(|ms| measure(ms, "100", "0")).collect();
+    let mut late: Vec<Duration> = [4000, 4500, 5000].into_iter().map(|ms| measure(ms, "100", "0")).collect();
     instance.ctl(&["subject", "absent"]);
     late.extend([200, 500, 500, 500, 1000, 1000].into_iter().map(|ms| measure(ms, "60", "101")));
     instance.ctl(&["subject", "present"]);
