@@ -4,7 +4,8 @@
 //! `SO_REUSEADDR` is set: on Linux it lets us bind while old connections are in TIME_WAIT, and never lets two sockets
 //! listen on one address.
 //!
-//! When there is no port, the error names who holds it, from `/proc` (blocking, a few milliseconds, only then).
+//! Who holds a port that we did not get is named, in the error or in the log, from `/proc` (blocking, a few milliseconds,
+//! only then).
 
 mod holders;
 
@@ -53,7 +54,7 @@ pub fn base_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/")
 }
 
-/// Binds the configured port on 127.0.0.1. Needs the runtime.
+/// Binds the configured port on 127.0.0.1. Needs the runtime. Ports of the range that others hold are logged.
 ///
 /// # Errors
 /// When no port is free, with the names of the processes that hold them; or when the system refuses to bind at all.
@@ -62,9 +63,12 @@ pub fn claim(sbi: &Sbi) -> Result<TcpListener, PortError> {
         Some(port) => vec![port],
         None => sbi.ports.ports().collect(),
     };
-    for &port in &candidates {
+    for (index, &port) in candidates.iter().enumerate() {
         match listen(port) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                log_skipped(candidates.get(..index).unwrap_or_default());
+                return Ok(listener);
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(source) => return Err(PortError::Refused { port, source }),
         }
@@ -74,6 +78,16 @@ pub fn claim(sbi: &Sbi) -> Result<TcpListener, PortError> {
         Some(port) => PortError::Taken { port, holder: holders },
         None => PortError::AllTaken { range: sbi.ports.to_string(), holders },
     })
+}
+
+/// A line for each port that was passed over: clients that look at the first few only will not find us behind them.
+fn log_skipped(ports: &[u16]) {
+    if ports.is_empty() {
+        return;
+    }
+    for (port, holder) in holders::each(ports) {
+        tracing::warn!(port, holder, "passed over: the port is in use");
+    }
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -167,6 +167,33 @@ fn a_taken_port_is_one_line_with_its_holder_and_status_69() {
 }
 
 #[test]
+fn a_port_that_is_passed_over_is_logged_with_its_holder() {
+    // the corner of the range that other tests leave alone; whatever is in use there already will do as well
+    let holder = (4560..4590).find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let home = Home::new(0, "");
+    home.configure(&format!("[sbi]\nports = \"{port}-4600\"\n"));
+    let log = |home: &Home| {
+        let file = std::fs::File::create(home.path("log")).unwrap();
+        let daemon = home.serve_with(home.command().stderr(file));
+        let url = daemon.ready["sbi"].as_str().unwrap().to_owned();
+        assert_eq!(daemon.end(Signal::TERM), Some(0));
+        (url, std::fs::read_to_string(home.path("log")).unwrap())
+    };
+    let (url, text) = log(&home);
+    assert_ne!(url, format!("http://127.0.0.1:{port}/"));
+    let lines: Vec<_> = text.lines().filter(|line| line.contains(&format!("port={port} "))).collect();
+    let [line] = lines.as_slice() else { panic!("one line: {text}") };
+    assert!(line.contains("WARN") && line.contains(&format!("(pid {})", std::process::id())), "{line}");
+
+    // negative control: the first port, and nothing to say
+    drop(holder);
+    let (url, text) = log(&home);
+    assert_eq!(url, format!("http://127.0.0.1:{port}/"));
+    assert!(!text.contains("passed over"), "{text}");
+}
+
+#[test]
 fn a_second_daemon_with_the_same_configuration_does_not_start() {
     let home = Home::new(0, "");
     let daemon = home.serve();

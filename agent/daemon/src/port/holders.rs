@@ -20,26 +20,30 @@ struct Listening {
     inode: u64,
 }
 
-/// Who holds `ports`, grouped: "4501-4503 by `java` (pid 77), 4504 by ...". One port alone is not repeated.
-pub(super) fn describe(ports: &[u16]) -> String {
+/// Who holds each of `ports`: "`java` (pid 77)".
+pub(super) fn each(ports: &[u16]) -> Vec<(u16, String)> {
     let mut sockets = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         sockets.extend(fs::read_to_string(table).unwrap_or_default().lines().filter_map(parse));
     }
-    sockets.retain(|socket| ports.contains(&socket.port));
     let owners = owners();
+    let holder = |port: u16| match sockets.iter().find(|socket| socket.port == port) {
+        Some(socket) => match owners.get(&socket.inode) {
+            Some((pid, name)) => format!("`{}` (pid {pid})", name.escape_default()),
+            None => format!(
+                "a process of user id {} that cannot be seen from here (root can see its name)",
+                socket.uid
+            ),
+        },
+        None => String::from("a process that cannot be seen from here"),
+    };
+    ports.iter().map(|&port| (port, holder(port))).collect()
+}
+
+/// Who holds `ports`, grouped: "4501-4503 by `java` (pid 77), 4504 by ...". One port alone is not repeated.
+pub(super) fn describe(ports: &[u16]) -> String {
     let mut by_holder: BTreeMap<String, Vec<u16>> = BTreeMap::new();
-    for &port in ports {
-        let holder = match sockets.iter().find(|socket| socket.port == port) {
-            Some(socket) => match owners.get(&socket.inode) {
-                Some((pid, name)) => format!("`{}` (pid {pid})", name.escape_default()),
-                None => format!(
-                    "a process of user id {} that cannot be seen from here (root can see its name)",
-                    socket.uid
-                ),
-            },
-            None => String::from("a process that cannot be seen from here"),
-        };
+    for (port, holder) in each(ports) {
         by_holder.entry(holder).or_default().push(port);
     }
     if let ([_], Some((holder, _))) = (ports, by_holder.first_key_value()) {
