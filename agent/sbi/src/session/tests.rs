@@ -1,13 +1,17 @@
 //! Known answers of the session encryption, its round trip, and what must not decrypt.
 
+use std::sync::OnceLock;
+
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
 use super::*;
 use crate::known_answers::{self, bytes, section, text};
 
-fn ida_key() -> DecryptionKey {
-    DecryptionKey::from_pkcs8(&known_answers::private_key("ida_enc")).unwrap()
+/// Read once: checking a private key takes milliseconds, and property tests ask for it often.
+fn ida_key() -> &'static DecryptionKey {
+    static KEY: OnceLock<DecryptionKey> = OnceLock::new();
+    KEY.get_or_init(|| DecryptionKey::from_pkcs8(&known_answers::private_key("ida_enc")).unwrap())
 }
 
 fn ida_certificate() -> EncryptionCertificate {
@@ -43,7 +47,7 @@ fn known_ciphertexts() {
 
         let wrapped = text(&section("session_key_wrap")["wrapped"]);
         let opened =
-            decrypt(&text(&row["bioValue"]), &wrapped, &timestamp, &transaction_id, &ida_key()).unwrap();
+            decrypt(&text(&row["bioValue"]), &wrapped, &timestamp, &transaction_id, ida_key()).unwrap();
         assert_eq!(opened.expose(), record);
     }
     assert_eq!(rows.len(), 5);
@@ -180,7 +184,7 @@ proptest! {
                                          timestamp in "[ -~]{0,40}", transaction_id in "[A-Za-z0-9-]{0,60}") {
         let (certificate, key) = (ida_certificate(), ida_key());
         let sealed = encrypt(&record, &timestamp, &transaction_id, &certificate).unwrap();
-        let open = |bio: &str, timestamp: &str| decrypt(bio, &sealed.session_key, timestamp, &transaction_id, &key);
+        let open = |bio: &str, timestamp: &str| decrypt(bio, &sealed.session_key, timestamp, &transaction_id, key);
         let opened = open(&sealed.bio_value, &timestamp).unwrap();
         prop_assert_eq!(opened.expose(), record.as_slice());
 
