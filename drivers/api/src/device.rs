@@ -163,7 +163,6 @@ pub struct CapturedImage {
 }
 
 /// One signed block of an L1 device, ready to be verified and passed on.
-#[derive(Debug)]
 pub struct SignedBlock {
     /// Compact JWS of the data object, by the device key. Registration: holds a clear biometric.
     pub data: Secret,
@@ -173,6 +172,13 @@ pub struct SignedBlock {
     pub session_key: Option<String>,
     /// Authentication only: SHA-256 of the encryption certificate, 64 upper-case hex characters.
     pub thumbprint: Option<String>,
+}
+
+impl std::fmt::Debug for SignedBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sealed = if self.session_key.is_some() { "sealed" } else { "clear" };
+        write!(f, "SignedBlock({sealed}, {} bytes)", self.data.len())
+    }
 }
 
 /// How a capture ended.

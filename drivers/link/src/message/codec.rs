@@ -471,14 +471,18 @@ mod tests {
     }
 
     #[test]
-    fn images_cannot_be_printed() {
+    fn images_blocks_and_keys_cannot_be_printed() {
         let canary = b"canary-canary";
         let mut image = testing::image(None, 0);
         image.image = biotrust_model::Secret::new(canary.to_vec());
         let frame = biotrust_driver_api::Frame { sequence: 1, jpeg: canary[..].into(), score: None };
+        let mut block = testing::block(0);
+        block.data = biotrust_model::Secret::new(canary.to_vec());
+        block.session_key = Some(String::from_utf8_lossy(canary).into_owned());
         let shown = format!(
-            "{:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?}",
             Response::Capture(Captured::Images { images: vec![image], reached: true }),
+            Response::Capture(Captured::Blocks { blocks: vec![block], reached: true }),
             Event::Frame(frame),
             Response::SignedInfo(Jws(String::from_utf8_lossy(canary).into_owned())),
         );
