@@ -34,6 +34,7 @@ pub(super) struct HelloResponse {
     pub(super) level: Level,
     pub(super) purpose: Purpose,
     pub(super) firmware: String,
+    #[serde(with = "fields::few")]
     pub(super) sub_ids: Vec<SubId>,
 }
 
@@ -181,10 +182,20 @@ pub(super) struct CaptureResponse {
     #[serde(default)]
     pub(super) reached: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) images: Option<Vec<ImageBody>>,
+    pub(super) images: Option<Images>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) blocks: Option<Vec<Block>>,
+    pub(super) blocks: Option<Blocks>,
 }
+
+/// `images`.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Images(#[serde(with = "fields::few")] pub(super) Vec<ImageBody>);
+
+/// `blocks`.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Blocks(#[serde(with = "fields::few")] pub(super) Vec<Block>);
 
 /// An element of `images`.
 #[derive(Serialize, Deserialize)]

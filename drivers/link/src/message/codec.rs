@@ -184,12 +184,12 @@ fn capture_body(captured: Captured) -> (usize, body::CaptureResponse) {
         }
         Captured::Images { images, reached } => {
             let bulk = images.iter().map(|i| i.image.len() + 256).sum();
-            let images = Some(images.into_iter().map(body::ImageBody).collect());
+            let images = Some(body::Images(images.into_iter().map(body::ImageBody).collect()));
             (bulk, body::CaptureResponse { outcome: Outcome::Done, reached, images, blocks: None })
         }
         Captured::Blocks { blocks, reached } => {
             let bulk = blocks.iter().map(|b| b.data.len() + 1024).sum();
-            let blocks = Some(blocks.into_iter().map(body::Block).collect());
+            let blocks = Some(body::Blocks(blocks.into_iter().map(body::Block).collect()));
             (bulk, body::CaptureResponse { outcome: Outcome::Done, reached, images: None, blocks })
         }
     }
@@ -254,10 +254,10 @@ fn captured(response: body::CaptureResponse) -> Result<Captured, LinkError> {
     match (outcome, images, blocks) {
         (Outcome::Nothing, None, None) => Ok(Captured::Nothing),
         (Outcome::Done, Some(images), None) => {
-            Ok(Captured::Images { images: images.into_iter().map(|i| i.0).collect(), reached })
+            Ok(Captured::Images { images: images.0.into_iter().map(|i| i.0).collect(), reached })
         }
         (Outcome::Done, None, Some(blocks)) => {
-            Ok(Captured::Blocks { blocks: blocks.into_iter().map(|b| b.0).collect(), reached })
+            Ok(Captured::Blocks { blocks: blocks.0.into_iter().map(|b| b.0).collect(), reached })
         }
         _ => Err(malformed(
             "CAPTURE response",
@@ -318,6 +318,7 @@ pub(crate) fn decode_event(op: u8, bytes: &[u8]) -> Result<Option<Event>, LinkEr
 mod tests {
     use super::*;
     use crate::testing;
+    use biotrust_driver_api::L1Keys;
     use proptest::prelude::*;
 
     fn body_of(message: &[u8]) -> (Header, Vec<u8>) {
@@ -428,6 +429,63 @@ mod tests {
             });
             assert!(decode_response(Op::Hello, &body).is_err(), "{name}");
         }
+    }
+
+    /// The body of `response` with its member `name` replaced.
+    fn with(response: Response, name: &str, value: ciborium::Value) -> Vec<u8> {
+        edited(&body_of(&encode_response(1, response).unwrap()).1, |map| {
+            map.iter_mut()
+                .filter(|(key, _)| key.as_text() == Some(name))
+                .for_each(|(_, v)| *v = value.clone());
+        })
+    }
+
+    /// Each of the small elements costs the host many times what it costs the device.
+    #[test]
+    fn lists_are_bounded_and_reading_stops_at_the_bound() {
+        let list = |n: usize, element: ciborium::Value| ciborium::Value::Array(vec![element; n]);
+        let certificates = |n, length: usize| list(n, ciborium::Value::Bytes(vec![0x30; length]));
+        let keys = || Response::Keys(L1Keys { device_chain: vec![], chip_chain: vec![] });
+        for chain in ["deviceChain", "chipChain"] {
+            for (value, good) in [
+                (certificates(8, 65_536), true),
+                (certificates(9, 0), false),
+                (certificates(1, 65_537), false),
+            ] {
+                let read = decode_response(Op::Keys, &with(keys(), chain, value));
+                assert_eq!(read.is_ok(), good, "{chain}: {read:?}");
+            }
+        }
+        let captured = [
+            Captured::Images { images: vec![testing::image(None, 1)], reached: true },
+            Captured::Blocks { blocks: vec![testing::block(1)], reached: true },
+        ];
+        for (captured, name) in captured.into_iter().zip(["images", "blocks"]) {
+            let body = body_of(&encode_response(1, Response::Capture(captured)).unwrap()).1;
+            let map: ciborium::Value = ciborium::from_reader(body.as_slice()).unwrap();
+            let of_name = |(key, value): &(ciborium::Value, ciborium::Value)| {
+                (key.as_text() == Some(name)).then(|| value.as_array().unwrap()[0].clone())
+            };
+            let element = map.as_map().unwrap().iter().find_map(of_name).unwrap();
+            for (n, good) in [(16, true), (17, false)] {
+                let more = edited(&body, |map| {
+                    map.retain(|(key, _)| key.as_text() != Some(name));
+                    map.push((name.into(), list(n, element.clone())));
+                });
+                assert_eq!(decode_response(Op::Capture, &more).is_ok(), good, "{n} {name}");
+            }
+        }
+        let hello = || Response::Hello(testing::description(biotrust_model::Level::L0));
+        for (n, good) in [(16u8, true), (17, false)] {
+            let ids = (0..n).map(Into::into).collect();
+            let read = decode_response(Op::Hello, &with(hello(), "subIds", ciborium::Value::Array(ids)));
+            assert_eq!(read.is_ok(), good, "{n} sub-ids");
+        }
+
+        // An array of any length whose tenth element cannot be read: nobody gets that far.
+        let body = [b"\xA2\x6BdeviceChain\x9F".as_slice(), &[0x40; 9], &[0xFE; 8_000_000]].concat();
+        let error = decode_response(Op::Keys, &body).unwrap_err().to_string();
+        assert_eq!(error, "malformed KEYS response: invalid length 9, expected at most 8 elements");
     }
 
     #[test]

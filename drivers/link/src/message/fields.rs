@@ -1,8 +1,15 @@
 //! How members that CBOR has no word for are written; `#[serde(with = ...)]` modules.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+/// Longest chain of certificates, and longest certificate in bytes.
+const MAX_CHAIN: usize = 8;
+const MAX_CERTIFICATE: usize = 64 * 1024;
+/// Longest list of anything else that a device answers: there are ten fingers.
+const MAX_LIST: usize = 16;
 
 /// Reads one byte string, by `make`, which sees the bytes once. Only strings of definite length.
 fn bytes<'de, D: Deserializer<'de>, T>(from: D, make: fn(&[u8]) -> Option<T>) -> Result<T, D::Error> {
@@ -17,6 +24,29 @@ fn bytes<'de, D: Deserializer<'de>, T>(from: D, make: fn(&[u8]) -> Option<T>) ->
         }
     }
     from.deserialize_bytes(Bytes(make))
+}
+
+/// Reads an array of at most `most` elements and stops at the first that is too many: small elements take far more
+/// memory than they had bytes.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, most: usize) -> Result<Vec<T>, D::Error> {
+    struct List<T>(usize, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {} elements", self.0)
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                list.push(element);
+                if list.len() > self.0 {
+                    return Err(A::Error::invalid_length(list.len(), &self));
+                }
+            }
+            Ok(list)
+        }
+    }
+    from.deserialize_seq(List(most, PhantomData))
 }
 
 /// [`biotrust_model::Secret`]: a byte string, copied once out of the message.
@@ -60,17 +90,43 @@ pub(super) mod hash {
     }
 }
 
-/// Certificates: an array of byte strings.
+/// Certificates: a short array of byte strings.
 pub(super) mod certificates {
     use serde::{Deserialize, Deserializer, Serializer};
-    use serde_bytes::{ByteBuf, Bytes};
+    use serde_bytes::Bytes;
+
+    struct Certificate(Vec<u8>);
+
+    impl<'de> Deserialize<'de> for Certificate {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            super::bytes(from, |der| (der.len() <= super::MAX_CERTIFICATE).then(|| Self(der.to_vec())))
+        }
+    }
 
     pub(crate) fn serialize<S: Serializer>(chain: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(chain.iter().map(|der| Bytes::new(der)))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
-        Ok(Vec::<ByteBuf>::deserialize(from)?.into_iter().map(ByteBuf::into_vec).collect())
+        let chain: Vec<Certificate> = super::list(from, super::MAX_CHAIN)?;
+        Ok(chain.into_iter().map(|certificate| certificate.0).collect())
+    }
+}
+
+/// A short array of anything.
+pub(super) mod few {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(list)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        super::list(from, super::MAX_LIST)
     }
 }
 
