@@ -92,7 +92,10 @@ pub async fn run<D: Devices>(
     services.spawn(async { ("the HTTP service", serving.await) });
     let orders =
         control::serve(socket, Arc::clone(&devices), about, control::Limits::default(), stop.clone());
-    services.spawn(async { ("the control socket", Ok(orders.await)) });
+    services.spawn(async {
+        orders.await;
+        ("the control socket", Ok(()))
+    });
     tracing::info!(%url, control = %config.control.socket.display(), "serving");
 
     let outcome = live(&mut services, until_signal(config, ready_file, &url, &*devices, &mut signals)).await;

@@ -90,6 +90,7 @@ fn every_key_is_read() {
             body_bytes = 1024
             header_seconds = 1
             idle_seconds = 2
+            answer_seconds = 600
             connections = 8
             streams_per_device = 1
             [trust]
@@ -128,6 +129,10 @@ fn every_key_is_read() {
     );
     assert_eq!(config.origins.registration[1].as_str(), "http://localhost:4200");
     assert_eq!((config.limits.head_bytes, config.limits.header), (8192, Duration::from_secs(1)));
+    assert_eq!(
+        (config.limits.idle, config.limits.answer),
+        (Duration::from_secs(2), Duration::from_secs(600))
+    );
     assert_eq!((config.trust.ftm_anchors.len(), config.encryption.domains.len()), (2, 1));
     assert_eq!(config.serial.port[0].path, Path::new("/dev/ttyNOT-THERE"));
     assert_eq!(

@@ -134,6 +134,9 @@ pub struct Limits {
     /// For a request's whole body to arrive; and how long a peer may take no byte of its answer.
     #[serde(rename = "idle_seconds", deserialize_with = "value::seconds::<1, 300, _>")]
     pub idle: Duration,
+    /// For a peer to take the whole of an answer that is no preview, however steadily it reads.
+    #[serde(rename = "answer_seconds", deserialize_with = "value::seconds::<1, 600, _>")]
+    pub answer: Duration,
     /// Connections at one time.
     #[serde(deserialize_with = "value::bounded::<8, 65_536, _>")]
     pub connections: usize,
@@ -149,6 +152,7 @@ impl Default for Limits {
             body_bytes: 256 * 1024,
             header: Duration::from_secs(5),
             idle: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
             connections: 512,
             streams_per_device: 4,
         }

@@ -1,5 +1,6 @@
 //! One connection, one request: head within its limits, answer, orderly close. Whatever a peer sends, it is answered.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use biotrust_model::{Problem, ProblemKind};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -23,11 +24,19 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Serves the connection until it is closed.
 pub(super) async fn run(shared: &Shared, router: Router, socket: TcpStream) {
     let peer = Arc::new(Peer::new(socket));
-    let io = TokioIo::new(PeerIo::new(Arc::clone(&peer), shared.limits.idle));
+    let io = TokioIo::new(PeerIo::new(Arc::clone(&peer), &shared.limits));
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         peer.set_served();
         request.extensions_mut().insert(Arc::clone(&peer));
-        router.clone().oneshot(request)
+        let (peer, router) = (Arc::clone(&peer), router.clone());
+        async move {
+            let response = router.oneshot(request).await?;
+            // a preview has no length, and ends in its own time
+            if response.body().size_hint().exact().is_some() {
+                peer.set_answering();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)

@@ -1,6 +1,6 @@
 //! The socket of one connection, shared between hyper, which speaks HTTP on it, and us, who must notice three things
 //! that hyper does not: that the peer has left while its capture runs, even if it sent something after its request;
-//! that it takes nothing of its answer; and that it still writes when the answer is out.
+//! that it takes nothing of its answer, or takes it too slowly; and that it still writes when the answer is out.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::config::Limits;
 
 /// Kernel buffer of a connection that receives a preview: about one frame, so that a slow reader sees fresh ones.
 const PREVIEW_SEND_BUFFER: usize = 64 * 1024;
@@ -25,15 +27,21 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 pub(super) struct Peer {
     socket: TcpStream,
     served: AtomicBool,
+    answering: AtomicBool,
     stalled: AtomicBool,
 }
 
 impl Peer {
     pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, served: AtomicBool::new(false), stalled: AtomicBool::new(false) }
+        Self {
+            socket,
+            served: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+        }
     }
 
-    /// Its request's head is complete and valid; what is written from now on is the answer to it.
+    /// Its request's head is complete and valid; what is written from now on is about this request.
     pub(super) fn set_served(&self) {
         self.served.store(true, Ordering::Relaxed);
     }
@@ -41,6 +49,12 @@ impl Peer {
     /// Whether its request got as far as that.
     pub(super) fn is_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// What is written from now on is an answer that has an end, and the peer has a limited time for it. Before that
+    /// there may have been an invitation to send the body, and a long capture.
+    pub(super) fn set_answering(&self) {
+        self.answering.store(true, Ordering::Relaxed);
     }
 
     /// Returns when the peer has closed its side, wholly or for writing, or the connection is broken. A request is all
@@ -117,13 +131,16 @@ impl Peer {
 pub(super) struct PeerIo {
     peer: Arc<Peer>,
     /// How long the peer may take no byte.
-    patience: Duration,
+    idle: Duration,
+    /// How long it may take for all of its answer; and when that is over, once the answer has begun.
+    answer: Duration,
+    deadline: Option<Instant>,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl PeerIo {
-    pub(super) fn new(peer: Arc<Peer>, patience: Duration) -> Self {
-        Self { peer, patience, waiting: None }
+    pub(super) fn new(peer: Arc<Peer>, limits: &Limits) -> Self {
+        Self { peer, idle: limits.idle, answer: limits.answer, deadline: None, waiting: None }
     }
 
     /// Tries `write` until it does something, or the peer's time is over.
@@ -132,6 +149,13 @@ impl PeerIo {
         context: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        let now = Instant::now();
+        if self.deadline.is_none() && self.peer.answering.load(Ordering::Relaxed) {
+            self.deadline = Some(now + self.answer);
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return self.cut_off();
+        }
         while let Poll::Ready(writable) = self.peer.socket.poll_write_ready(context) {
             writable?;
             match write(&self.peer.socket) {
@@ -142,11 +166,16 @@ impl PeerIo {
                 }
             }
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let idle = now + self.idle;
+        let until = self.deadline.map_or(idle, |deadline| deadline.min(idle));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(waiting.as_mut().poll(context));
+        self.cut_off()
+    }
+
+    fn cut_off<T>(&self) -> Poll<io::Result<T>> {
         self.peer.stalled.store(true, Ordering::Relaxed);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of its answer")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not take its answer in time")))
     }
 }
 

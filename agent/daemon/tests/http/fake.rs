@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Capture {
     /// Answers at once.
     Answer(Bytes),
+    /// Answers after a time.
+    After(Duration, Bytes),
     /// Fails at once.
     Fail(Problem),
     /// Never ends by itself.
@@ -102,6 +104,10 @@ impl Service for Fake {
         let script = self.capture.lock().unwrap().clone();
         match script {
             Capture::Answer(body) => Ok(body),
+            Capture::After(time, body) => {
+                tokio::time::sleep(time).await;
+                Ok(body)
+            }
             Capture::Fail(problem) => Err(problem),
             Capture::Hang => std::future::pending().await,
         }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::client::{Answer, PATIENCE, connect, read_answer, request};
-use crate::fake::{CAPTURED, DISCOVERY, Rig};
-use crate::requests::{DESKTOP, DISCOVER_ALL};
+use crate::client::{Answer, PATIENCE, Request, connect, read_answer, read_to_end, request};
+use crate::fake::{CAPTURED, Capture, DISCOVERY, Rig};
+use crate::requests::{DESKTOP, DISCOVER_ALL, STREAM};
 
 /// Bodies of every operation that reads one.
 const WITH_BODY: [(&str, &str); 4] =
@@ -198,4 +199,48 @@ async fn a_peer_that_does_not_read_its_answer_is_given_up() {
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     let answer = request(rig.address, "MOSIPDISC", "/device").body(DISCOVER_ALL).send(rig.address).await;
     assert_eq!(answer.text(), DISCOVERY);
+}
+
+/// A byte now and then does not buy more time, except for previews, which have an end of their own.
+#[tokio::test]
+async fn a_peer_that_reads_its_answer_drop_by_drop_is_given_up() {
+    let rig = Rig::with(|settings| settings.limits.answer = Duration::from_millis(600)).await;
+    *rig.fake.info.lock().unwrap() = vec![b' '; 32 << 20].into();
+    let ask = request(rig.address, "MOSIPDINFO", "/info");
+    let (took, read) = drop_by_drop(&rig, &ask).await;
+    assert!((Duration::from_millis(550)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(read < 32 << 20, "{read}");
+
+    // negative controls: a quick reader gets all of it, and a preview goes on for the time it was asked for
+    assert_eq!(ask.send(rig.address).await.body.len(), 32 << 20);
+    let ask = request(rig.address, "STREAM", "/stream").body(STREAM.replace("10000", "1500"));
+    let (took, _) = drop_by_drop(&rig, &ask).await;
+    assert!((Duration::from_millis(1_450)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+/// The time for an answer begins with the answer, not with what is written before it.
+#[tokio::test]
+async fn a_capture_may_take_longer_than_its_answer() {
+    let rig = Rig::with(|settings| settings.limits.answer = Duration::from_millis(300)).await;
+    rig.script(Capture::After(Duration::from_millis(800), Bytes::from_static(CAPTURED.as_bytes())));
+    let mut socket = connect(rig.address).await;
+    let ask = request(rig.address, "RCAPTURE", "/capture").header("Expect: 100-continue").body(DESKTOP);
+    socket.write_all(&ask.bytes()).await.unwrap();
+    let all = read_to_end(&mut socket).await;
+    let answer = all.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n".as_slice()).expect("it is invited");
+    assert_eq!(Answer::parse(answer).text(), CAPTURED);
+}
+
+/// Sends `ask`, reads little and often, and tells how long the other side bore it and how much was read.
+async fn drop_by_drop(rig: &Rig, ask: &Request) -> (Duration, usize) {
+    let mut socket = connect(rig.address).await;
+    socket.write_all(&ask.bytes()).await.unwrap();
+    let begun = Instant::now();
+    let (mut drop, mut read) = (vec![0; 64 * 1024], 0);
+    while let Ok(more @ 1..) = socket.read(&mut drop).await {
+        read += more;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(begun.elapsed() < PATIENCE, "it is borne for ever");
+    }
+    (begun.elapsed(), read)
 }
