@@ -8,9 +8,12 @@ use crate::message::Op;
 /// The other end broke the protocol, or cannot be spoken to. No variant holds bytes of a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// A message grew over [`crate::MAX_MESSAGE`].
-    #[error("a message is longer than {} bytes", crate::MAX_MESSAGE)]
-    TooLong,
+    /// An answer grew over [`crate::MAX_MESSAGE`], or a request or event over [`crate::MAX_UNASKED`].
+    #[error("a message is longer than {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
     /// A megabyte without one good frame.
     #[error("what comes over the line is not MCTP")]
     Noise,

@@ -104,6 +104,11 @@ impl HostRole {
             return Ok(None);
         }
         let Some(Parsed { header, body }) = message::parse(&message.bytes)? else { return Ok(None) };
+        let limit = header.kind.longest();
+        if message.bytes.len() > limit {
+            // An event that came under the tag of an answer, and so within that one's limit.
+            return Err(LinkError::TooLong { limit });
+        }
         match header.kind {
             Kind::Request => Ok(None),
             Kind::Event if self.level.is_none() => Ok(None),
@@ -154,6 +159,7 @@ impl HostRole {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MAX_UNASKED;
     use crate::device::{DeviceRole, Incoming};
     use crate::message::{ENTERPRISE_NUMBER, VERSION};
     use crate::testing;
@@ -291,10 +297,34 @@ mod tests {
     fn a_message_over_the_limit_and_a_megabyte_of_noise_end_the_link() {
         let mut host = greeted(Level::L0);
         let long = line(3, Op::FrameEvent.code(), 0, &vec![0; crate::MAX_MESSAGE]);
-        assert_eq!(feed(&mut host, &long).unwrap_err(), LinkError::TooLong);
+        assert_eq!(feed(&mut host, &long).unwrap_err(), LinkError::TooLong { limit: MAX_UNASKED });
+        let mut host = greeted(Level::L0);
+        let long = line(1, Op::Status.code(), 0, &vec![0; crate::MAX_MESSAGE]);
+        assert_eq!(feed(&mut host, &long).unwrap_err(), LinkError::TooLong { limit: crate::MAX_MESSAGE });
         let mut host = greeted(Level::L0);
         assert!(feed(&mut host, &vec![0x55; 1024 * 1024]).is_ok());
         assert_eq!(feed(&mut host, &[0x55; 1]).unwrap_err(), LinkError::Noise);
+    }
+
+    /// An event of `length` bytes, header included, with the tag owner bit of an event or without.
+    fn event_of(length: usize, owner: bool) -> Vec<u8> {
+        let header = [&[0x7F][..], &ENTERPRISE_NUMBER.to_be_bytes(), &[1, 3, 0x99, 0, 0, 0, 0, 0]].concat();
+        let message = [header.as_slice(), &vec![0; length - header.len()]].concat();
+        let tag = Tag { value: 3, owner };
+        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
+    }
+
+    #[test]
+    fn an_event_is_no_longer_than_a_frame_under_whatever_tag() {
+        for owner in [true, false] {
+            let mut host = greeted(Level::L0);
+            assert!(
+                feed(&mut host, &event_of(MAX_UNASKED, owner)).unwrap().is_empty(),
+                "unknown, not too long"
+            );
+            let error = feed(&mut host, &event_of(MAX_UNASKED + 1, owner)).unwrap_err();
+            assert_eq!(error, LinkError::TooLong { limit: MAX_UNASKED });
+        }
     }
 
     proptest! {

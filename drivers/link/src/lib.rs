@@ -19,4 +19,4 @@ pub use device::{DeviceRole, Incoming, Ticket};
 pub use driver::LinkFactory;
 pub use error::LinkError;
 pub use host::{HostRole, Received, Refusal};
-pub use mctp::{DEVICE_EID, HOST_EID, MAX_MESSAGE};
+pub use mctp::{DEVICE_EID, HOST_EID, MAX_MESSAGE, MAX_UNASKED};

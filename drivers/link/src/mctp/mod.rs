@@ -15,8 +15,12 @@ pub const HOST_EID: u8 = 8;
 pub const DEVICE_EID: u8 = 9;
 /// Longest message in bytes, header included: four lossless slap images with a margin.
 pub const MAX_MESSAGE: usize = 8 * 1024 * 1024;
+/// Longest request or event in bytes, header included: a frame of the preview, or certificates.
+pub const MAX_UNASKED: usize = 1024 * 1024;
 /// Messages that may be unfinished at once.
 const MAX_UNFINISHED: usize = 4;
+/// Memory for them: the longest answer with the longest event in between, and small answers.
+const UNFINISHED_ROOM: usize = MAX_MESSAGE + MAX_UNASKED + 64 * 1024;
 /// Bytes without one good frame after which the other end is taken for something that does not speak MCTP.
 const MAX_NOISE: usize = 1024 * 1024;
 
@@ -29,7 +33,12 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// For the endpoint `local`.
     pub(crate) fn new(local: u8) -> Self {
-        let limits = packet::Limits { message: MAX_MESSAGE, open: MAX_UNFINISHED };
+        let limits = packet::Limits {
+            owned: MAX_UNASKED,
+            answer: MAX_MESSAGE,
+            open: MAX_UNFINISHED,
+            room: UNFINISHED_ROOM,
+        };
         Self { frames: serial::Decoder::new(), assembler: packet::Assembler::new(local, limits) }
     }
 
@@ -39,7 +48,7 @@ impl Receiver {
         self.frames.push(bytes, |packet| match self.assembler.push(packet) {
             Ok(None) => {}
             Ok(Some(message)) => messages.push(Ok(message)),
-            Err(packet::TooLong) => messages.push(Err(LinkError::TooLong)),
+            Err(packet::TooLong(limit)) => messages.push(Err(LinkError::TooLong { limit })),
         });
         if self.frames.noise() > MAX_NOISE {
             messages.push(Err(LinkError::Noise));

@@ -52,10 +52,14 @@ pub(crate) fn encode(route: Route, message: &[u8]) -> Vec<u8> {
 /// What an assembler may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Longest message in bytes.
-    pub(crate) message: usize,
+    /// Longest message in bytes that owns its tag: a request or an event.
+    pub(crate) owned: usize,
+    /// Longest answer in bytes.
+    pub(crate) answer: usize,
     /// Unfinished messages; the one that has waited longest makes room for a new one.
     pub(crate) open: usize,
+    /// Bytes of memory for all of them, by the same rule.
+    pub(crate) room: usize,
 }
 
 /// A complete message; wiped when dropped, because it may hold an image.
@@ -64,9 +68,9 @@ pub(crate) struct Assembled {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
 }
 
-/// A message grew over [`Limits::message`].
+/// A message grew over this limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooLong;
+pub(crate) struct TooLong(pub(crate) usize);
 
 struct Unfinished {
     route: Route,
@@ -107,26 +111,37 @@ impl Assembler {
             Some(message) if message.sequence == sequence => message,
             _ => return Ok(None),
         };
-        if message.bytes.len() + piece.len() > self.limits.message {
-            return Err(TooLong);
+        let longest = if tag.owner { self.limits.owned } else { self.limits.answer };
+        if message.bytes.len() + piece.len() > longest {
+            return Err(TooLong(longest));
         }
-        append(&mut message.bytes, piece);
+        append(&mut message.bytes, piece, longest);
         if flags & END != 0 {
             return Ok(Some(Assembled { route: message.route, bytes: message.bytes }));
         }
         message.sequence = (sequence + 1) & 3;
-        if self.unfinished.len() >= self.limits.open {
+        while !self.unfinished.is_empty() && !self.has_room(message.bytes.capacity()) {
             self.unfinished.remove(0);
         }
         self.unfinished.push(message);
         Ok(None)
     }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.unfinished.len() < self.limits.open && self.held() + bytes <= self.limits.room
+    }
+
+    /// Bytes of memory that unfinished messages hold.
+    fn held(&self) -> usize {
+        self.unfinished.iter().map(|message| message.bytes.capacity()).sum()
+    }
 }
 
-/// Appends without leaving a copy behind: a vector that grows by itself frees its old bytes unwiped.
-fn append(bytes: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+/// Appends without leaving a copy behind: a vector that grows by itself frees its old bytes unwiped. No room is made
+/// beyond `longest`.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, piece: &[u8], longest: usize) {
     if bytes.capacity() - bytes.len() < piece.len() {
-        let room = (bytes.capacity() * 2).max(bytes.len() + piece.len()).max(UNIT);
+        let room = (bytes.capacity() * 2).min(longest).max(bytes.len() + piece.len());
         let mut larger = Zeroizing::new(Vec::with_capacity(room));
         larger.extend_from_slice(bytes);
         *bytes = larger;
@@ -141,7 +156,7 @@ mod tests {
     const ROUTE: Route = Route { source: 9, destination: 8, tag: Tag { value: 5, owner: true } };
 
     fn assembler(message: usize, open: usize) -> Assembler {
-        Assembler::new(8, Limits { message, open })
+        Assembler::new(8, Limits { owned: message, answer: message, open, room: open * message })
     }
 
     /// Packets of `message`, unframed.
@@ -170,8 +185,43 @@ mod tests {
         let long = packets(ROUTE, &[1; 1001]);
         let (last, start) = long.split_last().unwrap();
         assert!(feed(&mut assembler, start).is_empty());
-        assert_eq!(assembler.push(last).err(), Some(TooLong));
+        assert_eq!(assembler.push(last).err(), Some(TooLong(1000)));
         assert_eq!(feed(&mut assembler, &packets(ROUTE, &[2; 1000])), [vec![2; 1000]]);
+    }
+
+    #[test]
+    fn requests_and_events_have_a_limit_of_their_own() {
+        let limits = Limits { owned: 300, answer: 1000, open: 2, room: 2000 };
+        for (owner, length, good) in
+            [(true, 300, true), (true, 301, false), (false, 1000, true), (false, 1001, false)]
+        {
+            let route = Route { tag: Tag { value: 1, owner }, ..ROUTE };
+            let (mut assembler, message) = (Assembler::new(8, limits), vec![3; length]);
+            let outcome: Result<Vec<_>, _> =
+                packets(route, &message).iter().map(|packet| assembler.push(packet)).collect();
+            assert_eq!(outcome.is_ok(), good, "{length} bytes, owner {owner}");
+        }
+    }
+
+    #[test]
+    fn unfinished_messages_share_one_room_and_take_no_more_than_they_may() {
+        let limits = Limits { owned: 1000, answer: 5000, open: 4, room: 6500 };
+        let mut assembler = Assembler::new(8, limits);
+        let routes = [0, 1, 2, 3].map(|value| Route { tag: Tag { value, owner: false }, ..ROUTE });
+        let messages = routes.map(|route| packets(route, &[route.tag.value; 5000]));
+        let mut most = 0;
+        for turn in 0..messages[0].len() - 1 {
+            for packets in &messages {
+                assert!(assembler.push(&packets[turn]).unwrap().is_none());
+                most = most.max(assembler.held());
+                assert!(assembler.held() <= limits.room, "{} bytes", assembler.held());
+                assert!(assembler.unfinished.iter().all(|u| u.bytes.capacity() <= limits.answer));
+            }
+        }
+        assert!(most > 4000, "the control: the room is used");
+        // The message that a device goes on with survives those that it does not.
+        let whole: Vec<_> = messages[2].iter().map(|packet| assembler.push(packet).unwrap()).collect();
+        assert!(whole.last().unwrap().as_ref().is_some_and(|m| *m.bytes == [2; 5000]));
     }
 
     #[test]

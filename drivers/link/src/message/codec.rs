@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::{Captured, ENTERPRISE_NUMBER, ErrorBody, Event, Jws, Op, Request, Response, VERSION, body};
-use crate::{LinkError, MAX_MESSAGE};
+use crate::{LinkError, MAX_MESSAGE, MAX_UNASKED};
 
 /// MCTP message type "vendor defined, IANA", without the integrity-check bit.
 const VENDOR_DEFINED_IANA: u8 = 0x7F;
@@ -25,6 +25,16 @@ pub(crate) enum Kind {
     Response = 1,
     Error = 2,
     Event = 3,
+}
+
+impl Kind {
+    /// Longest message of this kind in bytes, header included.
+    pub(crate) const fn longest(self) -> usize {
+        match self {
+            Self::Request | Self::Event => MAX_UNASKED,
+            Self::Response | Self::Error => MAX_MESSAGE,
+        }
+    }
 }
 
 /// Header of a message. `op` is a number because a message with an unknown one must still be answered.
@@ -74,8 +84,9 @@ fn encode(header: Header, bulk: usize, body: &impl Serialize) -> Result<Zeroizin
     message.extend_from_slice(&[VERSION, header.kind as u8, header.op, 0]);
     message.extend_from_slice(&header.id.to_le_bytes());
     ciborium::into_writer(body, &mut *message).map_err(|e| malformed("message to send", e.to_string()))?;
-    if message.len() > MAX_MESSAGE {
-        return Err(LinkError::TooLong);
+    let limit = header.kind.longest();
+    if message.len() > limit {
+        return Err(LinkError::TooLong { limit });
     }
     Ok(message)
 }
