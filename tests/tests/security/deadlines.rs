@@ -96,7 +96,14 @@ fn unplugging_during_a_capture_ends_it_with_an_error() {
         instance.ctl(&["unplug", &device.id]);
         let reply = connection.read_reply().unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "it need not wait for its deadline");
-        assert!(matches!(reply.error_code().as_str(), "102" | "106" | "110"), "{}", reply.text());
+        let code = reply.error_code();
+        let log = instance.daemon_log();
+        assert!(
+            matches!(code.as_str(), "102" | "106" | "110"),
+            "{}: {}\n{log}",
+            device.bio_type,
+            reply.text()
+        );
         instance.ctl(&["replug", &device.id]);
         let reply =
             call(instance.port, &desktop::request("RCAPTURE", "/capture", Some(&registration_of(device))));

@@ -210,7 +210,7 @@ fn make(
 ) -> Result<Made, Problem> {
     let started = Instant::now();
     let (block, delivered) = match session.opened().ok_or(ProblemKind::DeviceNotFound)? {
-        Opened::L0(device) => match delivered(session, device.capture(job, cancel))? {
+        Opened::L0(device) => match delivered(session, cancel, device.capture(job, cancel))? {
             Some(images) => {
                 let delivered = started.elapsed();
                 (
@@ -222,7 +222,7 @@ fn make(
             }
             None => return Ok(Made::nothing()),
         },
-        Opened::L1(device) => match delivered(session, device.capture(job, cancel))? {
+        Opened::L1(device) => match delivered(session, cancel, device.capture(job, cancel))? {
             Some(signed) => {
                 let delivered = started.elapsed();
                 (
@@ -256,11 +256,16 @@ impl Made {
 /// What the device delivered; `None` where nothing was presented.
 fn delivered<T>(
     session: &Session,
+    cancel: &Cancel,
     outcome: Result<CaptureOutcome<T>, DeviceError>,
 ) -> Result<Option<Vec<T>>, Problem> {
     match outcome {
         Ok(CaptureOutcome::Done { parts, .. }) => Ok(Some(parts)),
         Ok(CaptureOutcome::Nothing) => Ok(None),
+        // called off by us while a client still waits: the device was lost (where the client has gone, nobody hears this)
+        Err(error) if error.kind == DeviceErrorKind::Cancelled && cancel.is_cancelled() => {
+            Err(Problem::about(ProblemKind::NotReady, "it was lost during the capture"))
+        }
         Err(error) => {
             if error.kind != DeviceErrorKind::Cancelled {
                 tracing::warn!(device = %session.id, %error, "capture");
