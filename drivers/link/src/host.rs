@@ -3,6 +3,8 @@
 //! Pure: the caller does the I/O and keeps the time. It trusts nothing: an answer must be to a question that is open,
 //! of its operation, of the device's level, and complete; anything else is a [`LinkError`] that ends the link.
 
+mod tags;
+
 use std::collections::HashMap;
 
 use biotrust_model::Level;
@@ -10,9 +12,7 @@ use biotrust_model::Level;
 use crate::LinkError;
 use crate::mctp::{self, Assembled, DEVICE_EID, HOST_EID, Receiver, Route, Tag};
 use crate::message::{self, Captured, Event, Header, Kind, Op, Parsed, Request, Response};
-
-/// Tag of HELLO and CAPTURE_CANCEL, which must get through however many requests are open.
-const URGENT: u8 = 7;
+use tags::Tags;
 
 /// An error response.
 pub type Refusal = message::ErrorBody;
@@ -42,6 +42,7 @@ struct Open {
 pub struct HostRole {
     receiver: Receiver,
     open: HashMap<u32, Open>,
+    tags: Tags,
     next_id: u32,
     /// Known since the response to HELLO; until then everything else is left over from an earlier session.
     level: Option<Level>,
@@ -52,7 +53,13 @@ impl HostRole {
     /// line by an earlier one is not taken for an answer of this one.
     #[must_use]
     pub fn new(first_id: u32) -> Self {
-        Self { receiver: Receiver::new(HOST_EID), open: HashMap::new(), next_id: first_id, level: None }
+        Self {
+            receiver: Receiver::new(HOST_EID),
+            open: HashMap::new(),
+            tags: Tags::new(),
+            next_id: first_id,
+            level: None,
+        }
     }
 
     /// The bytes to send for `request`, and the id of its answer.
@@ -65,18 +72,15 @@ impl HostRole {
             Request::Capture(job) => job.parts.len().max(1),
             _ => 0,
         };
-        let tag = match op {
-            Op::Hello | Op::CaptureCancel => URGENT,
-            _ => (0..URGENT)
-                .find(|tag| self.open.values().all(|open| open.tag != *tag))
-                .ok_or(LinkError::TooManyRequests)?,
-        };
-        if op == Op::Hello {
-            self.open.retain(|_, open| open.op == Op::Hello);
-            self.level = None;
-        }
         let id = self.next_id;
         let message = message::encode_request(id, request)?;
+        let tag = self.tags.take(op).ok_or(LinkError::TooManyRequests)?;
+        if op == Op::Hello {
+            self.level = None;
+            let earlier = self.open.iter().filter(|(_, open)| open.op != Op::Hello);
+            let void: Vec<u32> = earlier.map(|(id, _)| *id).collect();
+            void.into_iter().for_each(|id| self.forget(id));
+        }
         self.next_id = id.wrapping_add(1);
         self.open.insert(id, Open { op, tag, parts });
         let route = Route { source: HOST_EID, destination: DEVICE_EID, tag: Tag { value: tag, owner: true } };
@@ -85,7 +89,9 @@ impl HostRole {
 
     /// Nobody waits for the answer to `id` any more; it will be dropped when it comes.
     pub fn forget(&mut self, id: u32) {
-        self.open.remove(&id);
+        if let Some(open) = self.open.remove(&id) {
+            self.tags.abandon(id, open.tag);
+        }
     }
 
     /// Takes in bytes from the line and appends to `received` what they complete.
@@ -121,6 +127,7 @@ impl HostRole {
         let Header { kind, op, id } = header;
         let Some(open) = self.open.get(&id) else {
             // Nobody waits for it any more, or it belongs to an earlier session.
+            self.tags.answered_late(id);
             return Ok(None);
         };
         if self.level.is_none() && (open.op != Op::Hello || op != Op::Hello.code()) {
@@ -136,7 +143,9 @@ impl HostRole {
         if let Ok(Response::Hello(description)) = &result {
             self.level = Some(description.level);
         }
-        self.open.remove(&id);
+        if let Some(open) = self.open.remove(&id) {
+            self.tags.release(open.tag);
+        }
         Ok(Some(Received::Response { id, result }))
     }
 
@@ -283,6 +292,85 @@ mod tests {
         assert!(host.request(Request::CaptureCancel { request: open[0] }).is_ok());
         host.forget(open[3]);
         assert!(host.request(Request::Status).is_ok());
+    }
+
+    /// The tag on the first packet of `line`.
+    fn tag_of(line: &[u8]) -> u8 {
+        // Flag, revision, count, version, destination, source.
+        line[6] & 7
+    }
+
+    fn status(host: &mut HostRole) -> (u32, u8) {
+        let (id, line) = host.request(Request::Status).unwrap();
+        (id, tag_of(&line))
+    }
+
+    #[test]
+    fn tags_go_round_and_one_of_a_forgotten_request_rests_until_its_answer() {
+        let mut host = greeted(Level::L0);
+        let answer = |host: &mut HostRole, id| {
+            feed(host, &response(id, Response::Status(testing::report()))).unwrap().len()
+        };
+        let answered = |host: &mut HostRole| {
+            let (id, tag) = status(host);
+            assert_eq!(answer(host, id), 1);
+            tag
+        };
+        let round: Vec<u8> = (0..8).map(|_| answered(&mut host)).collect();
+        assert_eq!(round, [0, 1, 2, 3, 4, 5, 6, 0]);
+
+        let (late, resting) = status(&mut host);
+        host.forget(late);
+        assert!((0..20).all(|_| answered(&mut host) != resting));
+        assert_eq!(answer(&mut host, late), 0);
+        assert!((0..7).any(|_| answered(&mut host) == resting), "its answer came");
+
+        // Where no other is left, the one that was forgotten first is the safest.
+        let ids: Vec<(u32, u8)> = (0..7).map(|_| status(&mut host)).collect();
+        host.forget(ids[4].0);
+        host.forget(ids[2].0);
+        assert_eq!([status(&mut host).1, status(&mut host).1], [ids[4].1, ids[2].1]);
+        assert_eq!(host.request(Request::Status).unwrap_err(), LinkError::TooManyRequests);
+        let (hello, _) = host.request(Request::Hello(VERSION)).unwrap();
+        assert_eq!(answer(&mut host, ids[0].0), 0, "HELLO ends what was open");
+        let description = Response::Hello(testing::description(Level::L0));
+        assert_eq!(feed(&mut host, &response(hello, description)).unwrap().len(), 1);
+        assert!((0..7).all(|_| host.request(Request::Status).is_ok()));
+    }
+
+    #[test]
+    fn a_late_answer_between_the_packets_of_the_next_spoils_neither() {
+        let (mut host, mut device) = (greeted(Level::L1), DeviceRole::new());
+        let mut answer_to = |line: &[u8]| {
+            let Some(Incoming::Request { ticket, .. }) = device.receive(line).pop() else { panic!() };
+            let chip_chain = vec![vec![ticket.id() as u8; 900]];
+            device.respond(
+                ticket,
+                Ok(Response::Keys(biotrust_driver_api::L1Keys { device_chain: vec![], chip_chain })),
+            )
+        };
+        // Frames end and begin with a flag of their own.
+        let frames = |line: Vec<u8>| -> Vec<Vec<u8>> {
+            line.split(|byte| *byte == 0x7E)
+                .filter(|frame| !frame.is_empty())
+                .map(|frame| [&[0x7E], frame, &[0x7E]].concat())
+                .collect()
+        };
+        let (first, line) = host.request(Request::Keys).unwrap();
+        let late = frames(answer_to(&line));
+        assert!(feed(&mut host, &late[0]).unwrap().is_empty());
+        host.forget(first);
+        let (second, line) = host.request(Request::Keys).unwrap();
+        let next = frames(answer_to(&line));
+        let rest = late[1..].iter().cloned().chain([Vec::new()]);
+        let mixed: Vec<u8> =
+            next.iter().cloned().zip(rest).flat_map(|(next, late)| [next, late]).flatten().collect();
+        assert!(next.len() == late.len() && next.len() > 3);
+        let received = feed(&mut host, &mixed).unwrap();
+        let [Received::Response { id, result: Ok(Response::Keys(keys)) }] = &received[..] else {
+            panic!("{received:?}")
+        };
+        assert!(*id == second && keys.chip_chain == [vec![second as u8; 900]]);
     }
 
     #[test]
