@@ -46,6 +46,7 @@ pub struct HostRole {
     next_id: u32,
     /// Known since the response to HELLO; until then everything else is left over from an earlier session.
     level: Option<Level>,
+    unasked: u32,
 }
 
 impl HostRole {
@@ -59,6 +60,7 @@ impl HostRole {
             tags: Tags::new(),
             next_id: first_id,
             level: None,
+            unasked: 0,
         }
     }
 
@@ -100,9 +102,19 @@ impl HostRole {
     /// The first breach of the protocol; the link is then to be closed.
     pub fn receive(&mut self, bytes: &[u8], received: &mut Vec<Received>) -> Result<(), LinkError> {
         for message in self.receiver.push(bytes) {
-            received.extend(self.accept(&message?)?);
+            let accepted = self.accept(&message?)?;
+            if !matches!(accepted, Some(Received::Response { .. })) {
+                self.unasked = self.unasked.saturating_add(1);
+            }
+            received.extend(accepted);
         }
         Ok(())
+    }
+
+    /// How many messages came since the last call that nobody asked for: events, answers that nobody waits for, what is
+    /// not known, and what was begun and given up. Whoever reads from a device should hold it to a number.
+    pub fn take_unasked(&mut self) -> u32 {
+        std::mem::take(&mut self.unasked).saturating_add(self.receiver.take_lost())
     }
 
     fn accept(&mut self, message: &Assembled) -> Result<Option<Received>, LinkError> {

@@ -175,13 +175,16 @@ impl Line {
         self.streaming.load(Ordering::Acquire)
     }
 
-    /// Takes in bytes that were read, appending what they complete to `received`.
-    pub(super) fn receive(&self, bytes: &[u8], received: &mut Vec<Received>) -> Result<(), LinkError> {
-        self.session().role.receive(bytes, received)
+    /// Takes in bytes that were read, appending what they complete to `received`; answers how many messages came that
+    /// nobody asked for.
+    pub(super) fn receive(&self, bytes: &[u8], received: &mut Vec<Received>) -> Result<u32, LinkError> {
+        let role = &mut self.session().role;
+        role.receive(bytes, received)?;
+        Ok(role.take_unasked())
     }
 
-    /// Passes on what came; tells whether it was an event.
-    pub(super) fn deliver(&self, received: Received) -> bool {
+    /// Passes on what came.
+    pub(super) fn deliver(&self, received: Received) {
         let event = match received {
             Received::Response { id, result } => {
                 let waiting = self.session().waiting.remove(&id);
@@ -189,15 +192,14 @@ impl Line {
                     // One that has given up in this moment is gone, which is as well.
                     let _ = waiting.try_send(result);
                 }
-                return false;
+                return;
             }
-            Received::Event(Event::Frame(_)) if !self.is_streaming() => return true,
+            Received::Event(Event::Frame(_)) if !self.is_streaming() => return,
             Received::Event(Event::Frame(frame)) => DeviceEvent::Frame(frame),
             Received::Event(Event::Status(report)) => DeviceEvent::Status(report),
             Received::Event(Event::KeysChanged) => DeviceEvent::KeysChanged,
         };
         (self.events)(event);
-        true
     }
 
     /// Gives the line up: wakes all who wait, ends the reading thread, and says so, once.

@@ -5,6 +5,7 @@
 
 mod handle;
 mod line;
+mod pace;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{
-    Description, DeviceError, DeviceErrorKind, DriverFactory, EventSink, Opened, Pipe, PipeError,
+    Cancel, Description, DeviceError, DeviceErrorKind, DriverFactory, EventSink, Opened, Pipe, PipeError,
     PipeErrorKind,
 };
 use biotrust_model::{Level, time::Clock};
@@ -23,9 +24,12 @@ use crate::host::{HostRole, Received};
 use crate::message::{Request, Response, VERSION};
 use handle::{Blocks, Handle, Images};
 use line::Line;
+use pace::Pace;
 
 /// HELLO is sent again after this long: the first may be lost in what an earlier session left on the line.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes that are read at once: a tty has no more to give, and a flood is held back after so many.
+const READ_ROOM: usize = 4096;
 
 /// Opens link devices. `clock` stamps the images of L0 devices.
 pub struct LinkFactory {
@@ -78,7 +82,8 @@ fn greet(
     let deadline = Instant::now() + timeout;
     let mut hello_at = Instant::now();
     let mut heard = 0;
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; READ_ROOM];
+    let mut pace = Pace::new(hello_at);
     loop {
         let now = Instant::now();
         if now >= deadline {
@@ -87,6 +92,12 @@ fn greet(
                 n => format!("{n} bytes came, but no answer to HELLO; is this a biotrust device?"),
             };
             return Err(DeviceError::new(DeviceErrorKind::TimedOut, format!("{name}: {why}")));
+        }
+        let pause = pace.pause(now).min(deadline - now);
+        if !pause.is_zero() {
+            // Of a flag that nobody sets: opening ends with its time limit.
+            let _ = Cancel::new().wait(pause);
+            continue;
         }
         if now >= hello_at {
             let (_, bytes) = role.request(Request::Hello(VERSION)).map_err(|e| e.on(&name))?;
@@ -101,6 +112,7 @@ fn greet(
         heard += length;
         let mut received = Vec::new();
         let outcome = role.receive(buffer.get(..length).unwrap_or_default(), &mut received);
+        pace.count(length, role.take_unasked());
         let mut received = received.into_iter();
         // Before HELLO is answered the role passes nothing else on.
         match received.next() {

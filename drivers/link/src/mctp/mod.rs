@@ -42,6 +42,11 @@ impl Receiver {
         Self { frames: serial::Decoder::new(), assembler: packet::Assembler::new(local, limits) }
     }
 
+    /// How many messages were begun and given up since the last call.
+    pub(crate) fn take_lost(&mut self) -> u32 {
+        self.assembler.take_lost()
+    }
+
     /// Takes in `bytes`; answers the messages that they complete, and faults in their place.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Assembled, LinkError>> {
         let mut messages = Vec::new();

@@ -84,12 +84,19 @@ pub(crate) struct Assembler {
     limits: Limits,
     /// Least recently fed first.
     unfinished: Vec<Unfinished>,
+    /// Messages that were begun and given up.
+    lost: u32,
 }
 
 impl Assembler {
     /// For the endpoint `local`.
     pub(crate) fn new(local: u8, limits: Limits) -> Self {
-        Self { local, limits, unfinished: Vec::new() }
+        Self { local, limits, unfinished: Vec::new(), lost: 0 }
+    }
+
+    /// How many messages were given up since the last call.
+    pub(crate) fn take_lost(&mut self) -> u32 {
+        std::mem::take(&mut self.lost)
     }
 
     /// Takes in one packet. Packets for others, out of sequence or without a start are dropped, as DSP0236 says.
@@ -107,9 +114,14 @@ impl Assembler {
         let known = self.unfinished.iter().position(|u| u.route.source == source && u.route.tag == tag);
         let known = known.map(|at| self.unfinished.remove(at));
         let mut message = match known {
-            _ if flags & START != 0 => Unfinished { route, sequence, bytes: Zeroizing::default() },
-            Some(message) if message.sequence == sequence => message,
-            _ => return Ok(None),
+            Some(message) if flags & START == 0 && message.sequence == sequence => message,
+            given_up => {
+                self.lost = self.lost.saturating_add(u32::from(given_up.is_some()));
+                if flags & START == 0 {
+                    return Ok(None);
+                }
+                Unfinished { route, sequence, bytes: Zeroizing::default() }
+            }
         };
         let longest = if tag.owner { self.limits.owned } else { self.limits.answer };
         if message.bytes.len() + piece.len() > longest {
@@ -122,6 +134,7 @@ impl Assembler {
         message.sequence = (sequence + 1) & 3;
         while !self.unfinished.is_empty() && !self.has_room(message.bytes.capacity()) {
             self.unfinished.remove(0);
+            self.lost = self.lost.saturating_add(1);
         }
         self.unfinished.push(message);
         Ok(None)
