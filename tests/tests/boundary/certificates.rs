@@ -40,8 +40,9 @@ fn a_device_without_certificate_says_100_and_one_with_an_expired_one_107() {
     let daemon = bench.daemon(&bench.config("port = 0", ""));
     let _devices = bench.devices("registration", "l0");
     let there = wait::until(Duration::from_secs(20), || {
-        let opened = |devices: &Vec<Value>| devices.iter().filter(|line| line["serial"].is_string()).count();
-        (bench.status()["devices"].as_array().map_or(0, opened) == 3).then_some(())
+        let known =
+            |devices: &Vec<Value>| devices.iter().filter(|line| line["status"] == "Not Registered").count();
+        (bench.status()["devices"].as_array().map_or(0, known) == 3).then_some(())
     });
     assert!(there.is_some(), "{}", bench.status());
     let face = device(line(&bench.status(), "Face"));

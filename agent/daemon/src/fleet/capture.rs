@@ -46,15 +46,18 @@ impl Fleet {
         let session = unit.session().ok_or(ProblemKind::DeviceNotFound)?;
         let plan = admit(inner, &session, &request)?;
         let settings = &inner.settings;
-        let due =
-            Due::new(request.timeout, settings.hard_ceiling, settings.answer_early, settings.finish_margin);
+        let margin = session.cost().margin(settings.finish_margin);
+        let due = Due::new(request.timeout, settings.hard_ceiling, settings.answer_early, margin);
 
         let hold = Hold::take(inner, &unit, due.answer)?;
         let job = job(inner, &request, plan.parts.into_iter().flatten().collect(), due);
         let ended = tokio::select! {
             ended = hold.run(session, request, job) => ended,
             // it did not keep its time; the client must not wait for it
-            () = tokio::time::sleep_until(received + due.answer) => Err(ProblemKind::ExtractionFailed.into()),
+            () = tokio::time::sleep_until(received + due.answer + Due::GRACE) => {
+                tracing::warn!(link = unit.name, "the device did not deliver in time");
+                Err(ProblemKind::ExtractionFailed.into())
+            }
             () = inner.stop.cancelled() => return Err(ProblemKind::ShuttingDown.into()),
         };
         let (end, answer) = match ended {
@@ -171,7 +174,13 @@ impl Hold {
         let (answer, made) = oneshot::channel();
         let (lease, cancel) = (Arc::clone(&self.lease), self.cancel.clone());
         let worker = move || {
+            let started = Instant::now();
             let result = make(&lease.inner, &session, &request, &job, &cancel);
+            // whatever came of it: the next capture must not be late for the same reason
+            let beyond = started.elapsed().saturating_sub(job.finish_within);
+            if !beyond.is_zero() {
+                session.learn(beyond);
+            }
             // in this order: once the client has its answer, the device must already be free
             drop(session);
             drop(lease);

@@ -36,12 +36,33 @@ impl Due {
         Self { device: answer - margin.min(answer / 2), answer }
     }
 
+    /// How long the answer may wait for a device that has not delivered when it is due: the rest of the 50 ms that a client
+    /// may be kept waiting.
+    pub(super) const GRACE: Duration = Duration::from_millis(40);
+
     /// When the answer of a capture leaves that ended `at` (from its request).
     pub(super) fn leaves(&self, end: End, at: Duration) -> Duration {
         match end {
             End::Reached | End::Failed => at,
             End::OutOfTime => at.max(self.answer),
         }
+    }
+}
+
+/// How long this device takes to deliver and this host to finish, once time is up: learnt, because a line may be slow and
+/// a host busy. Grows at once, and shrinks slowly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cost(Duration);
+
+impl Cost {
+    /// Takes what the last capture took beyond the time that the device had.
+    pub(super) fn learn(&mut self, took: Duration) {
+        self.0 = took.max(self.0 * 4 / 5);
+    }
+
+    /// The margin to keep: the configured one, or what has been learnt and half as much again.
+    pub(super) fn margin(self, configured: Duration) -> Duration {
+        configured.max(self.0 * 3 / 2)
     }
 }
 
@@ -61,6 +82,20 @@ mod tests {
         assert_eq!(Due::new(MS(40_000), Some(MS(9_000)), MS(0), MS(400)).answer, MS(9_000));
         assert_eq!(Due::new(MS(10_000), None, MS(500), MS(400)).answer, MS(9_500));
         assert_eq!(Due::new(MS(100), None, MS(2_000), MS(400)).answer, MS(50), "never no time at all");
+    }
+
+    #[test]
+    fn a_margin_grows_at_once_and_shrinks_slowly() {
+        let mut cost = Cost::default();
+        assert_eq!(cost.margin(MS(400)), MS(400));
+        cost.learn(MS(600));
+        assert_eq!(cost.margin(MS(400)), MS(900));
+        cost.learn(MS(10));
+        assert!(cost.margin(MS(400)) > MS(700) && cost.margin(MS(400)) < MS(900));
+        for _ in 0..20 {
+            cost.learn(MS(10));
+        }
+        assert_eq!(cost.margin(MS(400)), MS(400));
     }
 
     proptest! {

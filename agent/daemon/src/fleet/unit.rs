@@ -9,6 +9,7 @@ use biotrust_driver_api::{Cancel, Description, Frame, Opened, SelfReport};
 use biotrust_model::{DeviceId, DeviceStatus, Level, Problem};
 use tokio::sync::watch;
 
+use super::due::Cost;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::locked;
@@ -72,6 +73,7 @@ pub(super) struct Session {
     /// Keys and certificates after the last appraisal.
     keys: Mutex<Option<Arc<Keys>>>,
     timing: Mutex<Option<Timing>>,
+    cost: Mutex<Cost>,
 }
 
 /// Where the time of the last capture went.
@@ -86,8 +88,17 @@ pub(super) struct Timing {
 impl Session {
     pub(super) fn new(opened: Opened, id: DeviceId, order: u64, open: &watch::Sender<usize>) -> Self {
         let description = opened.device().description().clone();
-        let (keys, timing) = (Mutex::default(), Mutex::default());
-        Self { opened: Some(opened), count: Counted::one_more(open), order, description, id, keys, timing }
+        let (keys, timing, cost) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self {
+            opened: Some(opened),
+            count: Counted::one_more(open),
+            order,
+            description,
+            id,
+            keys,
+            timing,
+            cost,
+        }
     }
 
     /// The driver's handle; always there while the session is.
@@ -101,6 +112,15 @@ impl Session {
 
     pub(super) fn set_keys(&self, keys: Option<Arc<Keys>>) {
         *locked(&self.keys) = keys;
+    }
+
+    /// What this device needs once time is up.
+    pub(super) fn cost(&self) -> Cost {
+        *locked(&self.cost)
+    }
+
+    pub(super) fn learn(&self, took: Duration) {
+        locked(&self.cost).learn(took);
     }
 
     pub(super) fn timing(&self) -> Option<Timing> {
