@@ -319,14 +319,22 @@ async fn keep_time(inner: Weak<Inner>) {
                 open(&inner, unit);
             } else if health {
                 check(&inner, unit);
-            } else if unit.wants_appraisal.load(Ordering::Relaxed) {
+            } else if unit.wants_appraisal.load(Ordering::Relaxed) || has_ended(&inner, unit) {
+                unit.wants_appraisal.store(true, Ordering::Relaxed);
                 appraise_soon(&inner, unit);
             }
         }
     }
 }
 
-/// Asks an open, idle device how it is, and looks at its keys again where they did not stand up or have run out: a
+/// Whether a certificate of a device that stood up has ended since.
+fn has_ended(inner: &Inner, unit: &Unit) -> bool {
+    let ended = |keys: Arc<keys::Keys>| keys.expired(inner.clock.now()).is_some();
+    matches!(unit.machine().standing(), Standing::Good)
+        && unit.session().and_then(|session| session.keys()).is_some_and(ended)
+}
+
+/// Asks an open, idle device how it is, and looks at its keys again where they did not stand up: a
 /// clock that was wrong, a disk that was full, an answer that came too late need not last.
 fn check(inner: &Arc<Inner>, unit: &Arc<Unit>) {
     let (weak, job_unit) = (Arc::downgrade(inner), Arc::clone(unit));
@@ -352,9 +360,7 @@ fn check(inner: &Arc<Inner>, unit: &Arc<Unit>) {
                 return;
             }
         };
-        let good = matches!(unit.machine().standing(), Standing::Good);
-        let ended = session.keys().is_some_and(|keys| keys.expired(inner.clock.now()).is_some());
-        if !good || ended {
+        if !matches!(unit.machine().standing(), Standing::Good) {
             changed |= keys::appraise(&inner, &unit);
         }
         if changed {
