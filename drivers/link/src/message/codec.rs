@@ -108,9 +108,14 @@ fn malformed(what: &'static str, why: impl Into<String>) -> LinkError {
     LinkError::Malformed { what, why: why.into() }
 }
 
-/// `text` without control characters, cut to `longest` characters.
+/// The printable part of `text`, cut to `longest` characters.
 fn printable(text: &str, longest: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(longest).collect()
+    text.chars().filter(|c| is_printable(*c)).take(longest).collect()
+}
+
+/// Neither a control character nor one that ends a line or turns the text after it around.
+fn is_printable(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A request as the host sends it.
@@ -244,7 +249,7 @@ fn description(hello: body::HelloResponse) -> Result<Description, LinkError> {
         ("firmware", &firmware),
     ];
     for (name, label) in labels {
-        if label.is_empty() || label.len() > MAX_LABEL || label.chars().any(char::is_control) {
+        if label.is_empty() || label.len() > MAX_LABEL || !label.chars().all(is_printable) {
             return Err(malformed(what, format!("`{name}` must be 1 to {MAX_LABEL} printable bytes")));
         }
     }
@@ -329,7 +334,7 @@ pub(crate) fn decode_event(op: u8, bytes: &[u8]) -> Result<Option<Event>, LinkEr
 mod tests {
     use super::*;
     use crate::testing;
-    use biotrust_driver_api::L1Keys;
+    use biotrust_driver_api::{L1Keys, SelfReport};
     use proptest::prelude::*;
 
     fn body_of(message: &[u8]) -> (Header, Vec<u8>) {
@@ -497,6 +502,63 @@ mod tests {
         let body = [b"\xA2\x6BdeviceChain\x9F".as_slice(), &[0x40; 9], &[0xFE; 8_000_000]].concat();
         let error = decode_response(Op::Keys, &body).unwrap_err().to_string();
         assert_eq!(error, "malformed KEYS response: invalid length 9, expected at most 8 elements");
+    }
+
+    /// What could end a line of a log, colour a terminal, or turn the text around.
+    const UNPRINTABLE: [char; 7] = ['\n', '\r', '\0', '\u{1b}', '\u{85}', '\u{2028}', '\u{202e}'];
+
+    #[test]
+    fn every_name_that_a_device_gives_itself_is_short_and_printable() {
+        type Member = fn(&mut Description) -> &mut String;
+        let hello = |edit: Member, text: String| {
+            let mut description = testing::description(biotrust_model::Level::L1);
+            *edit(&mut description) = text;
+            let written = encode_response(1, Response::Hello(description)).unwrap();
+            decode_response(Op::Hello, &body_of(&written).1)
+        };
+        let members: [(&str, Member); 6] = [
+            ("serialNo", |d| &mut d.identity.serial_no),
+            ("make", |d| &mut d.identity.make),
+            ("model", |d| &mut d.identity.model),
+            ("deviceProvider", |d| &mut d.identity.device_provider),
+            ("deviceProviderId", |d| &mut d.identity.device_provider_id),
+            ("firmware", |d| &mut d.firmware),
+        ];
+        for (name, member) in members {
+            assert!(hello(member, "\u{645}\u{64e} \"e\u{301}\" '\\'".into()).is_ok(), "any script");
+            assert!(hello(member, "x".repeat(128)).is_ok());
+            let bad = UNPRINTABLE.iter().map(|c| format!("a{c}b"));
+            for text in bad.chain([String::new(), "x".repeat(129)]) {
+                let error = hello(member, text.clone()).unwrap_err();
+                assert!(error.to_string().contains(&format!("`{name}`")), "{text:?}: {error}");
+                assert_eq!(error.on("tty").kind, DeviceErrorKind::Protocol);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_device_says_in_words_is_cut_and_cleaned() {
+        let dirty: String = UNPRINTABLE.iter().flat_map(|c| ['a', *c]).collect();
+        let long = dirty.repeat(100);
+        let clean = "a".repeat(200);
+        let dirty_report =
+            || SelfReport { status: biotrust_model::DeviceStatus::NotReady, reason: long.clone() };
+        let (_, body) = body_of(&encode_response(1, Response::Status(dirty_report())).unwrap());
+        let Ok(Response::Status(report)) = decode_response(Op::Status, &body) else { panic!("refused") };
+        assert_eq!(report.reason, clean);
+        let event = encode_event(Event::Status(dirty_report())).unwrap();
+        let (header, body) = body_of(&event);
+        let Ok(Some(Event::Status(report))) = decode_event(header.op, &body) else { panic!("refused") };
+        assert_eq!(report.reason, clean);
+        // As a device writes it that does not clean what it says.
+        let failure = body::Failure { kind: DeviceErrorKind::Busy, message: long.clone() };
+        let header = Header { kind: Kind::Error, op: Op::Status.code(), id: 1 };
+        let (_, body) = body_of(&encode(header, 0, &failure).unwrap());
+        assert_eq!(decode_error(&body).unwrap().message, clean);
+        // A word that is not in a vocabulary is quoted by the reader.
+        let word = with(Response::Status(testing::report()), "status", long.into());
+        let error = decode_response(Op::Status, &word).unwrap_err().to_string();
+        assert!(!error.contains(UNPRINTABLE) && error.len() < 300, "{error:?}");
     }
 
     #[test]
