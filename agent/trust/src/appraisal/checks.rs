@@ -16,6 +16,9 @@ const DEVICE_WARNING: Duration = Duration::from_secs(7 * 86_400);
 /// A chip certificate cannot be renewed at a desk: a quarter of a year before its end is time to look.
 const CHIP_WARNING: Duration = Duration::from_secs(90 * 86_400);
 
+/// Characters of the beginning, and of the end, of what is shown about a bad certificate: enough for two usual names.
+const MAX_SHOWN_END: usize = 300;
+
 /// The first certificate of a chain, and whether it is trusted.
 pub(super) struct Leaf<D> {
     certificate: Option<Certificate>,
@@ -27,7 +30,7 @@ impl<D: TrustDomain> Leaf<D> {
         let Some(der) = chain.first() else {
             return Self { certificate: None, path: Err("the device shows no certificate".to_owned()) };
         };
-        let path = store.verify(der, now).map_err(|error| error.to_string());
+        let path = store.verify(der, now).map_err(|error| in_short(&error.to_string()));
         Self { certificate: Certificate::parse(der).ok(), path }
     }
 
@@ -195,6 +198,21 @@ impl Report {
 /// What a device says, fit for a log: short, and without control characters.
 fn shown(text: &str) -> String {
     text.chars().take(100).flat_map(char::escape_debug).collect()
+}
+
+/// What is wrong with a certificate, which names its subject and issuer at any length: beginning and end, in one line.
+fn in_short(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    let length = text.chars().count();
+    if length <= 2 * MAX_SHOWN_END {
+        return text.chars().map(escape).collect();
+    }
+    let start: String = text.chars().take(MAX_SHOWN_END).map(escape).collect();
+    let end: String = text.chars().skip(length - MAX_SHOWN_END).map(escape).collect();
+    format!("{start} ... {end}")
 }
 
 /// Equal but for letter case and runs of spaces.

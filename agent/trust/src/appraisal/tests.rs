@@ -211,4 +211,22 @@ fn what_a_device_says_cannot_forge_a_log_line() {
     claims.make = "x\nERROR forged".to_owned();
     let appraisal = appraise_l0(&claims, &device_chain(), &device_store(), NOW);
     assert!(appraisal.checks().iter().all(|check| !check.text.contains('\n')));
+
+    // The certificate is the device's choice too, and what is wrong with it names its subject and issuer.
+    let mut params = rcgen::CertificateParams::default();
+    for n in 0..400 {
+        let kind = rcgen::DnType::CustomDnType(vec![2, 5, 4, 1000 + n]);
+        params.distinguished_name.push(kind, format!("unit {n} \u{202e}\u{2028}\nx"));
+    }
+    let odd = vec![params.self_signed(&*DEVICE_KEY).unwrap().der().to_vec()];
+    let appraisal = appraise_l0(&identity(), &odd, &device_store(), NOW);
+    let path = appraisal.checks().iter().find(|check| check.name == CheckName::DevicePath).unwrap();
+    let text = &path.text;
+    assert!(path.outcome == Outcome::Fail && text.contains("unit 1 "), "{text}");
+    assert!(text.ends_with("is signed with its own key; it needs an issuer in the trust store"), "{text}");
+    assert!(
+        text.len() < 1500 && !text.contains(['\u{202e}', '\u{2028}', '\n']),
+        "{} bytes: {text}",
+        text.len()
+    );
 }
