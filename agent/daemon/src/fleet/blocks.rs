@@ -3,13 +3,11 @@
 //! Blocking; runs on the capture lane. Clear biometrics of an L0 capture live here for the time of one answer; an L1
 //! authentication is never in the clear on this host.
 
-use std::borrow::Cow;
-
 use biotrust_certs::Certificate;
 use biotrust_driver_api::{CaptureJob, CapturedImage, FtmError, SignedBlock};
 use biotrust_model::time::UtcMillis;
 use biotrust_model::{BioSubType, DeviceSubType, Modality, Problem, ProblemKind, Purpose, Score, Secret};
-use biotrust_sbi::answer::{CaptureWriter, DataPayload, Use};
+use biotrust_sbi::answer::{BioValue, CaptureWriter, DataPayload, Use};
 use biotrust_sbi::digital_id::DigitalId;
 use biotrust_sbi::iso::{CaptureDevice, Details, FaceImage, FingerImage, Impression, IrisImage, Quality};
 use biotrust_sbi::request::CaptureRequest;
@@ -43,6 +41,8 @@ impl Answer {
 /// A block whose signature is being made.
 struct Signing {
     data: Signature,
+    /// Of the text that is being signed.
+    length: usize,
     hash: [u8; 32],
     encrypted: Option<Encrypted>,
 }
@@ -83,8 +83,8 @@ pub(super) fn by_host(
             Purpose::Auth => Some(encrypt(inner, session, request, timestamp, record)?),
         };
         let bio_value = match &encrypted {
-            Some(encrypted) => Cow::Borrowed(encrypted.bio_value.as_str()),
-            None => Cow::Owned(biotrust_sbi::base64url::encode(record.expose())),
+            Some(encrypted) => BioValue::Text(&encrypted.bio_value),
+            None => BioValue::Record(record.expose()),
         };
         let payload = DataPayload {
             digital_id: &digital_id,
@@ -97,17 +97,19 @@ pub(super) fn by_host(
                 Purpose::Auth => Use::Auth { domain_uri: &request.domain_uri },
             },
             env: request.env,
-            bio_value: &bio_value,
+            bio_value,
             transaction_id: &request.transaction_id,
             timestamp,
             requested_score: &request.bio.requested_score_text,
             quality_score: image.score,
         };
-        let data = Signature::begin(inner, session, certificate, jws::prepare(&x5c, &payload.to_json()));
-        signing.push(Signing { data, hash: previous, encrypted });
+        let unsigned = payload.prepare(&x5c);
+        let length = unsigned.signing_input().len();
+        let data = Signature::begin(inner, session, certificate, unsigned);
+        signing.push(Signing { data, length, hash: previous, encrypted });
     }
 
-    let mut writer = CaptureWriter::default();
+    let mut writer = CaptureWriter::with_room_for(signing.iter().map(|block| block.length + 1024).sum());
     for block in signing {
         let data = block.data.finish(session)?;
         match &block.encrypted {
@@ -211,7 +213,7 @@ pub(super) fn by_device(
         })
         .collect();
     let verified = verify_capture(&delivered, &expected).map_err(|fault| refused(&fault))?;
-    let mut writer = CaptureWriter::default();
+    let mut writer = CaptureWriter::with_room_for(texts.iter().map(|text| text.len() + 1024).sum());
     for (block, verified) in delivered.iter().zip(&verified) {
         match (block.session_key, block.thumbprint) {
             (Some(key), Some(thumbprint)) => writer.auth(block.data, &verified.hash, key, thumbprint),

@@ -18,6 +18,14 @@ impl Default for CaptureWriter {
 }
 
 impl CaptureWriter {
+    /// An answer that has room for `bytes` of records already.
+    #[must_use]
+    pub fn with_room_for(bytes: usize) -> Self {
+        let mut writer = Self::default();
+        writer.0.reserve(bytes);
+        writer
+    }
+
     /// Adds a record of a registration: `data` is the signed payload, `hash` its link of the chain.
     ///
     /// No further member: the desktop client drops the answer, the compliance kit refuses even an empty `sessionKey`.

@@ -3,7 +3,9 @@
 use biotrust_model::time::UtcMillis;
 use biotrust_model::{BioSubType, Env, Modality, Purpose, Score};
 
+use crate::base64url;
 use crate::json::Object;
+use crate::jws::{self, Unsigned};
 
 /// What the capture is for, and what only that use carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,15 @@ impl Use<'_> {
     }
 }
 
+/// A record as the payload is to hold it.
+#[derive(Clone, Copy)]
+pub enum BioValue<'a> {
+    /// Unpadded base64url already, as an encrypted record comes.
+    Text(&'a str),
+    /// The bytes of a record.
+    Record(&'a [u8]),
+}
+
 /// One captured record with what must be said about it. Not printable: `bio_value` may be a record in the clear.
 #[derive(Clone, Copy)]
 pub struct DataPayload<'a> {
@@ -45,8 +56,8 @@ pub struct DataPayload<'a> {
     pub for_use: Use<'a>,
     /// Environment, as in the request.
     pub env: Env,
-    /// The record, unpadded base64url: encrypted for an authentication, in the clear for a registration.
-    pub bio_value: &'a str,
+    /// The record: encrypted for an authentication, in the clear for a registration.
+    pub bio_value: BioValue<'a>,
     /// As in the request, byte for byte.
     pub transaction_id: &'a str,
     /// Time of the capture. For an authentication, [`UtcMillis::to_wire`] of it is what the record was encrypted with.
@@ -61,12 +72,33 @@ pub struct DataPayload<'a> {
 const BIO_VALUE: &str = "bioValue";
 
 impl DataPayload<'_> {
-    /// As JSON, ready for [`crate::jws::prepare`].
+    /// As JSON.
     ///
     /// The registration client cuts the value out after the first text `bioValue` in the payload; where an earlier value
     /// holds that text too (a serial number, or base64url by chance), its first letter is written as `\u0062`.
     #[must_use]
     pub fn to_json(&self) -> String {
+        match self.bio_value {
+            BioValue::Text(text) => self.json(text),
+            BioValue::Record(record) => self.json(&base64url::encode(record)),
+        }
+    }
+
+    /// Ready to be signed: what [`jws::prepare`] makes of [`Self::to_json`]. A record goes through both rounds of base64
+    /// without a copy of it in between.
+    #[must_use]
+    pub fn prepare(&self, x5c: &[impl AsRef<[u8]>]) -> Unsigned {
+        let BioValue::Record(record) = self.bio_value else {
+            return jws::prepare(x5c, &self.to_json());
+        };
+        let around = self.json("");
+        // the first such text is the member's name, and its value is the empty string
+        let value = around.find(BIO_VALUE).map_or(around.len(), |at| at + BIO_VALUE.len() + r#"":""#.len());
+        let (head, tail) = around.split_at(value.min(around.len()));
+        jws::prepare_around(x5c, head, record, tail)
+    }
+
+    fn json(&self, bio_value: &str) -> String {
         let mut head = Object::new()
             .text("digitalId", self.digital_id)
             .text("deviceCode", self.device_code)
@@ -82,8 +114,8 @@ impl DataPayload<'_> {
         head.map(
             |text| if text.contains(BIO_VALUE) { text.replace(BIO_VALUE, r"\u0062ioValue") } else { text },
         )
-        .reserve(self.bio_value.len() + 256)
-        .text(BIO_VALUE, self.bio_value)
+        .reserve(bio_value.len() + 256)
+        .text(BIO_VALUE, bio_value)
         .text("transactionId", self.transaction_id)
         .text("timestamp", &self.timestamp.to_wire())
         .text("requestedScore", self.requested_score)

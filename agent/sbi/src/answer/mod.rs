@@ -11,7 +11,7 @@ mod data;
 mod device;
 
 pub use capture::{CaptureWriter, capture_error, stream_error};
-pub use data::{DataPayload, Use};
+pub use data::{BioValue, DataPayload, Use};
 pub use device::{
     DeviceDescription, device_info_payload, discovery_answer, discovery_entry, discovery_error, info_answer,
     info_entry,

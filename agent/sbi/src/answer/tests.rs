@@ -72,7 +72,7 @@ fn auth_payload<'a>(digital_id: &'a str, bio_value: &'a str) -> DataPayload<'a> 
         bio_sub_type: Some(BioSubType::Unknown),
         for_use: Use::Auth { domain_uri: "https://api-internal.example.net" },
         env: Env::Developer,
-        bio_value,
+        bio_value: BioValue::Text(bio_value),
         transaction_id: "a1B2c3D4e5",
         timestamp: now(),
         requested_score: "60",
@@ -300,6 +300,18 @@ proptest! {
             (&digital_id.as_str().into(), &device_code.as_str().into(), &domain_uri.as_str().into()));
         let first = payload.find("bioValue").unwrap();
         prop_assert_eq!(payload.get(first - 1..first + 19), Some(r#""bioValue":"AAECAw","#));
+    }
+
+    /// One way to sign a record, whether it is written down in between or not.
+    #[test]
+    fn a_record_is_signed_as_its_text_is(record in prop::collection::vec(any::<u8>(), 0..9000),
+                                         device_code in ".{0,9}(bioValue)?.{0,9}") {
+        let text = base64url::encode(&record);
+        let as_text = DataPayload { device_code: &device_code, ..auth_payload("a.b.c", &text) };
+        let as_record = DataPayload { bio_value: BioValue::Record(&record), ..as_text };
+        prop_assert_eq!(as_record.to_json(), as_text.to_json());
+        let (direct, written) = (as_record.prepare(&[b"der"]), jws::prepare(&[b"der"], &as_text.to_json()));
+        prop_assert_eq!(direct.signing_input(), written.signing_input());
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub use parse::{JwsError, MAX_CERTIFICATES, MAX_LENGTH, Parsed, parse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::base64url;
+use crate::base64url::{self, Encoder};
+use zeroize::Zeroizing;
 
 /// Header and payload, waiting for the signature.
 pub struct Unsigned(String);
@@ -22,6 +23,31 @@ pub struct Unsigned(String);
 /// Lays out header and payload. `x5c` is DER, the signer first; it must not be empty, or nobody can verify the result.
 #[must_use]
 pub fn prepare(x5c: &[impl AsRef<[u8]>], payload: &str) -> Unsigned {
+    let mut text = start(x5c, payload.len());
+    base64url::append(payload.as_bytes(), &mut text);
+    Unsigned(text)
+}
+
+/// As [`prepare`] with the payload `head`, base64url of `record`, `tail`; neither that text nor the payload is ever
+/// written down, for both would be large and in the clear.
+pub(crate) fn prepare_around(x5c: &[impl AsRef<[u8]>], head: &str, record: &[u8], tail: &str) -> Unsigned {
+    let mut payload = Encoder::after(start(x5c, head.len() + record.len() * 4 / 3 + 2 + tail.len()));
+    payload.push(head.as_bytes());
+    let mut piece = Zeroizing::new(String::with_capacity(PIECE / 3 * 4));
+    for bytes in record.chunks(PIECE) {
+        piece.clear();
+        base64url::append(bytes, &mut piece);
+        payload.push(piece.as_bytes());
+    }
+    payload.push(tail.as_bytes());
+    Unsigned(payload.finish())
+}
+
+/// Bytes of a record that are encoded at once: whole groups of three.
+const PIECE: usize = 3 * 1024;
+
+/// The header and its dot, with room for a payload of `length` bytes and the signature.
+fn start(x5c: &[impl AsRef<[u8]>], length: usize) -> String {
     let mut header = String::from(r#"{"alg":"RS256","typ":"JWT","x5c":["#);
     for (index, certificate) in x5c.iter().enumerate() {
         header.push_str(if index == 0 { "\"" } else { ",\"" });
@@ -29,11 +55,10 @@ pub fn prepare(x5c: &[impl AsRef<[u8]>], payload: &str) -> Unsigned {
         header.push('"');
     }
     header.push_str("]}");
-    let mut text = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 384);
+    let mut text = String::with_capacity((header.len() + length) * 4 / 3 + 384);
     base64url::append(header.as_bytes(), &mut text);
     text.push('.');
-    base64url::append(payload.as_bytes(), &mut text);
-    Unsigned(text)
+    text
 }
 
 impl AsRef<[u8]> for Unsigned {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use biotrust_driver_api::{CaptureJob, DigitalIdKey, SignedBlock};
 use biotrust_model::time::UtcMillis;
 use biotrust_model::{BioSubType, DeviceSubType, Modality, Purpose, Score, Secret};
-use biotrust_sbi::answer::{DataPayload, Use};
+use biotrust_sbi::answer::{BioValue, DataPayload, Use};
+use biotrust_sbi::hash_chain;
 use biotrust_sbi::iso::{CaptureDevice, Details, FaceImage, FingerImage, Impression, IrisImage, Quality};
 use biotrust_sbi::session::{self, Encrypted};
-use biotrust_sbi::{base64url, hash_chain, jws};
 
 use super::{Certified, Ftm, FtmError, request};
 
@@ -48,13 +48,9 @@ impl Ftm {
                 let record = Secret::new(self.record(job.purpose, shot, at)?);
                 hash = hash_chain::next(&hash, record.expose());
                 let encrypted = self.encrypt(job, &record, at)?;
-                let clear;
                 let bio_value = match &encrypted {
-                    Some(encrypted) => &encrypted.bio_value,
-                    None => {
-                        clear = zeroize::Zeroizing::new(base64url::encode(record.expose()));
-                        &*clear
-                    }
+                    Some(encrypted) => BioValue::Text(&encrypted.bio_value),
+                    None => BioValue::Record(record.expose()),
                 };
                 let payload = DataPayload {
                     digital_id: &digital_id,
@@ -73,8 +69,7 @@ impl Ftm {
                     requested_score: &job.requested_score_text,
                     quality_score: shot.score,
                 };
-                let payload = zeroize::Zeroizing::new(payload.to_json());
-                let unsigned = jws::prepare(&x5c, &payload);
+                let unsigned = payload.prepare(&x5c);
                 let signature = device.key.sign_rs256(unsigned.signing_input())?;
                 let (session_key, thumbprint) = encrypted.map(|e| (e.session_key, e.thumbprint)).unzip();
                 Ok(SignedBlock {

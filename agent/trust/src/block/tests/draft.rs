@@ -1,7 +1,7 @@
 //! A block in the making: signed as a real device does, with a place to be wrong in each part.
 
 use biotrust_model::{BioSubType, DeviceIdentity, Env, Modality, Purpose, Score, time::UtcMillis};
-use biotrust_sbi::answer::{DataPayload, Use};
+use biotrust_sbi::answer::{BioValue, DataPayload, Use};
 use biotrust_sbi::digital_id::DigitalId;
 use biotrust_sbi::iso::{CaptureDevice, Details, FingerImage, Impression, Quality};
 use biotrust_sbi::{base64url, hash_chain};
@@ -90,7 +90,7 @@ impl Draft {
                 Purpose::Auth => Use::Auth { domain_uri: DOMAIN_URI },
             },
             env: Env::Staging,
-            bio_value: &base64url::encode(&self.value),
+            bio_value: BioValue::Record(&self.value),
             transaction_id: TRANSACTION,
             timestamp: self.at,
             requested_score: "60",
