@@ -82,6 +82,14 @@ fn check_config_finds_the_same_and_starts_nothing() {
 }
 
 #[test]
+fn the_configuration_that_is_installed_is_a_good_one() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../udev/biotrust.toml");
+    let checked =
+        Command::new(program("biotrustd")).args(["--config", sample, "--check-config"]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_with_its_holder() {
     let bench = Bench::new();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
