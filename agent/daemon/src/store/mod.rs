@@ -147,14 +147,6 @@ impl Store {
         transaction.commit().map_err(fail)
     }
 
-    /// Forgets a pending chain.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn drop_pending(&self, device: &str) -> Result<(), StoreError> {
-        self.write("DELETE FROM enrolment WHERE device = ?1 AND current = 0", [device])
-    }
-
     /// Forgets a device.
     ///
     /// # Errors
