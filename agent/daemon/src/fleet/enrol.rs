@@ -181,3 +181,118 @@ pub(super) fn reconcile(inner: &Inner, key: &str) -> Result<Option<Vec<Vec<u8>>>
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use biotrust_certs::{Device, Ftm as FtmDomain, TestPki};
+    use biotrust_model::time::{Clock, SystemClock};
+    use biotrust_model::{Env, Language};
+
+    use super::*;
+    use crate::fleet::{Encryption, Settings, Trust};
+    use crate::store::Store;
+
+    const KEY: &str = "BT0123456789";
+
+    /// A daemon without devices over what `state` holds; dropping it is the crash.
+    fn started(state: &Path, pki: &TestPki) -> Fleet {
+        let settings = Settings {
+            purpose: None,
+            env: Env::Developer,
+            language: Language::En,
+            allow_l0_auth: false,
+            digital_id_key: Default::default(),
+            append_chip_certificate: true,
+            finish_margin: Duration::from_millis(400),
+            answer_early: Duration::ZERO,
+            info_reuse: Duration::from_secs(5),
+            hard_ceiling: None,
+            streams_per_device: 1,
+            callback_id: "http://127.0.0.1:4501/".into(),
+        };
+        let trust = Trust {
+            device: pki.store::<Device>().unwrap(),
+            ftm: pki.store::<FtmDomain>().unwrap(),
+            encryption: Encryption::default(),
+        };
+        let (store, ftm) = (Store::open(state).unwrap(), crate::catalog::host_ftm(state).unwrap());
+        Fleet::new(settings, trust, store, ftm, Vec::new(), Arc::new(SystemClock)).unwrap()
+    }
+
+    /// A request, and a certificate for it.
+    fn certified(fleet: &Fleet, pki: &TestPki) -> Vec<Vec<u8>> {
+        let request = fleet.0.ftm.begin_rotation(KEY, "S", "P").blocking_recv().unwrap().unwrap();
+        pki.issue_device_certificate(&request, SystemClock.now(), Duration::from_secs(86_400)).unwrap()
+    }
+
+    fn whole(fleet: &Fleet, chain: &[Vec<u8>]) {
+        fleet.0.store().put_pending(KEY, chain).unwrap();
+        fleet.0.ftm.finish_rotation(KEY).blocking_recv().unwrap().unwrap();
+        fleet.0.store().confirm(KEY).unwrap();
+    }
+
+    /// The chain that a daemon starts with, which must be the one of the key that it starts with.
+    fn after_a_restart(state: &Path, pki: &TestPki) -> Option<Vec<Vec<u8>>> {
+        let fleet = started(state, pki);
+        let chain = reconcile(&fleet.0, KEY).unwrap();
+        if let Some(chain) = &chain {
+            let key = fleet.0.ftm.public_key(KEY).blocking_recv().unwrap().unwrap();
+            assert_eq!(Certificate::parse(&chain[0]).unwrap().spki_der(), key);
+            let held = fleet.0.store().enrolments(KEY).unwrap();
+            assert!(held.iter().any(|e| e.current && e.chain == *chain), "and it is settled");
+        }
+        chain
+    }
+
+    #[test]
+    fn a_crash_between_any_two_steps_leaves_a_key_with_its_certificate() {
+        let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
+        for steps in 0..=3 {
+            let state = tempfile::tempdir().unwrap();
+            let fleet = started(state.path(), &pki);
+            let old = certified(&fleet, &pki);
+            whole(&fleet, &old);
+            let new = certified(&fleet, &pki);
+            assert_ne!(old, new);
+            if steps >= 1 {
+                fleet.0.store().put_pending(KEY, &new).unwrap();
+            }
+            if steps >= 2 {
+                fleet.0.ftm.finish_rotation(KEY).blocking_recv().unwrap().unwrap();
+            }
+            if steps >= 3 {
+                fleet.0.store().confirm(KEY).unwrap();
+            }
+            drop(fleet);
+            let expected = if steps == 0 { &old } else { &new };
+            for _ in 0..2 {
+                assert_eq!(
+                    after_a_restart(state.path(), &pki).as_ref(),
+                    Some(expected),
+                    "crash after step {steps}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_a_key_that_is_not_there_is_none() {
+        let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let fleet = started(state.path(), &pki);
+        assert!(matches!(reconcile(&fleet.0, KEY), Err(EnrolError::Ftm(FtmError::NoKey(_)))));
+        let lost = certified(&fleet, &pki);
+        let chain = certified(&fleet, &pki);
+        whole(&fleet, &chain);
+        fleet.0.store().put_pending(KEY, &lost).unwrap();
+        drop(fleet);
+        assert_eq!(
+            after_a_restart(state.path(), &pki),
+            Some(chain),
+            "the pending one belongs to a key that was replaced"
+        );
+    }
+}
