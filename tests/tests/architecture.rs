@@ -11,14 +11,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent/model", &[]),
     ("agent/sbi", &["agent/model"]),
     ("firmware-certs", &["agent/model"]),
+    ("agent/attest", &["agent/sbi", "firmware-certs", "drivers/spdm", "agent/model"]),
+    ("agent/mgmt", &["agent/attest", "agent/sbi", "firmware-certs", "agent/model"]),
     ("agent/trust", &["agent/sbi", "firmware-certs", "agent/model"]),
     ("agent/onboard", &["agent/sbi", "firmware-certs", "agent/model"]),
     (
         "agent/daemon",
-        &["agent/trust", "agent/onboard", "agent/sbi", "firmware-certs", "agent/model", "drivers/"],
+        &[
+            "agent/trust",
+            "agent/attest",
+            "agent/mgmt",
+            "agent/onboard",
+            "agent/sbi",
+            "firmware-certs",
+            "agent/model",
+            "drivers/",
+        ],
     ),
-    ("agent/cli", &["agent/trust", "agent/onboard", "agent/sbi", "firmware-certs", "agent/model"]),
-    ("drivers/", &["drivers/api", "drivers/pipe", "drivers/link", "agent/model"]),
+    (
+        "agent/cli",
+        &["agent/trust", "agent/attest", "agent/onboard", "agent/sbi", "firmware-certs", "agent/model"],
+    ),
+    ("drivers/spdm", &["agent/model"]),
+    ("drivers/", &["drivers/api", "drivers/pipe", "drivers/link", "drivers/spdm", "agent/model"]),
     (
         "simulator/",
         &[
@@ -27,12 +42,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "drivers/link",
             "drivers/pipe",
             "drivers/imaging",
+            "drivers/spdm",
+            "drivers/ftm-tpm",
+            "agent/attest",
+            "agent/mgmt",
             "agent/sbi",
             "firmware-certs",
             "agent/model",
         ],
     ),
-    ("tests", &["simulator/backends", "firmware-certs", "agent/model"]),
+    ("tests", &["simulator/backends", "simulator/swtpm", "agent/attest", "firmware-certs", "agent/model"]),
     ("xtask", &[]),
 ];
 
@@ -192,7 +211,7 @@ fn the_catalog_alone_names_concrete_drivers() {
     let source = root().join("agent/daemon/src");
     let mut files = Vec::new();
     rust_files(&source, &mut files);
-    let concrete = ["biotrust_link", "biotrust_ftm_soft"];
+    let concrete = ["biotrust_link", "biotrust_ftm_soft", "biotrust_ftm_tpm"];
     let naming: Vec<_> = files
         .iter()
         .filter(|path| {

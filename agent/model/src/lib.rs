@@ -4,6 +4,7 @@
 //! Spellings are those of the MOSIP Secure Biometric Interface 0.9.5, "Shared vocabularies".
 
 mod biometric;
+pub mod evidence;
 mod identity;
 mod problem;
 mod score;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use biotrust_model::evidence::{Binding, KeySlot, Proof};
 use biotrust_model::{
     BioSubType, DeviceIdentity, DeviceStatus, Env, Level, Purpose, Score, Secret, SubId, time::UtcMillis,
 };
@@ -219,6 +220,68 @@ pub struct InfoJob {
     pub service_version: String,
     /// Who signs the digital ID in it.
     pub digital_id_key: DigitalIdKey,
+    /// Level to report: the device's own, or L0 where the host does not grant it L1. A device never claims more than it is.
+    pub level: Level,
+}
+
+/// What a chip key signs beside digital IDs. The chip writes header and signature; it refuses a payload that is not of
+/// the kind, not about itself, or could be taken for a digital ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChipDocument {
+    /// Evidence: type `eat+jwt`.
+    Evidence,
+    /// A message to the management server: type `mgmt+jwt`.
+    Management,
+}
+
+impl ChipDocument {
+    /// `typ` of the header.
+    #[must_use]
+    pub const fn typ(self) -> &'static str {
+        match self {
+            Self::Evidence => "eat+jwt",
+            Self::Management => "mgmt+jwt",
+        }
+    }
+}
+
+/// The clock of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceClock {
+    /// To be in the next time token; a new one after each token.
+    pub nonce: [u8; 32],
+    /// What it takes for the time, once a token has told it since its last start.
+    pub now: Option<UtcMillis>,
+    /// Starts of the device so far: an offset holds for one of them.
+    pub boot_count: u64,
+}
+
+/// Firmware of a device and of an update that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirmwareState {
+    /// Version that runs.
+    pub version: String,
+    /// Its security version number.
+    pub svn: u64,
+    /// Images below this number are refused.
+    pub svn_floor: u64,
+    /// Failed attempts to update since the last success; ten lock the update path.
+    pub failed_attempts: u32,
+    /// Whether it is locked.
+    pub locked: bool,
+    /// The update under way.
+    pub pending: Option<PendingFirmware>,
+}
+
+/// An update under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingFirmware {
+    /// Version that it brings.
+    pub version: String,
+    /// Bytes of the image.
+    pub size: u64,
+    /// Bytes that the device holds safely: go on from here.
+    pub received: u64,
 }
 
 /// What any device can do. Called from several threads at once: a preview is started, or device info signed, while
@@ -290,6 +353,94 @@ pub trait L1Device: Device {
         chain: &[Vec<u8>],
         timeout: Duration,
     ) -> Result<(), DeviceError>;
+
+    /// Proves, bound to `binding`, who it is and what runs in it, and where `key` is given, that this device key was
+    /// born in it.
+    ///
+    /// # Errors
+    /// `Unsupported` when it cannot, `NotRegistered` when it has no such key.
+    fn prove(&self, binding: &Binding, key: Option<KeySlot>, timeout: Duration)
+    -> Result<Proof, DeviceError>;
+
+    /// A compact JWS by the chip key over `payload` (JSON), the chip certificate first in `x5c`.
+    ///
+    /// # Errors
+    /// `Unsupported` when the chip will not sign this.
+    fn sign_as_chip(
+        &self,
+        document: ChipDocument,
+        payload: &str,
+        timeout: Duration,
+    ) -> Result<String, DeviceError>;
+
+    /// A digital ID of this moment: a compact JWS.
+    ///
+    /// # Errors
+    /// `NotRegistered` when the device key is asked for and has no certificate.
+    fn digital_id(&self, key: DigitalIdKey, timeout: Duration) -> Result<String, DeviceError>;
+
+    /// Makes the next device key (or takes the one made ahead) and returns a PKCS#10 request (DER) for it. The current
+    /// key stays in use. An unfinished earlier rotation is replaced.
+    ///
+    /// # Errors
+    /// `Unsupported`, `Gone`, `TimedOut`.
+    fn begin_rotation(
+        &self,
+        common_name: &str,
+        organisation: &str,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, DeviceError>;
+
+    /// Gives it the certificate of its next key, leaf first, DER. Between two captures the device switches to key and
+    /// certificate at once and destroys the old key; what was begun with the old pair ends with it.
+    ///
+    /// # Errors
+    /// `Unsupported` when the certificate is not for that key or not under the anchor that the device was made with.
+    fn finish_rotation(&self, chain: &[Vec<u8>], timeout: Duration) -> Result<(), DeviceError>;
+
+    /// Destroys its device keys and forgets their certificates; the chip key stays.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    fn destroy_device_key(&self, timeout: Duration) -> Result<(), DeviceError>;
+
+    /// Its clock.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    fn clock(&self, timeout: Duration) -> Result<DeviceClock, DeviceError>;
+
+    /// Sets its clock by a token of its provider's management server that holds the nonce of [`Self::clock`].
+    ///
+    /// # Errors
+    /// `Unsupported` when the device refuses the token.
+    fn set_clock(&self, token: &str, timeout: Duration) -> Result<(), DeviceError>;
+
+    /// Its firmware.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    fn firmware(&self, timeout: Duration) -> Result<FirmwareState, DeviceError>;
+
+    /// Begins an update, or goes on with the one of the same manifest (a compact JWS). Send blocks from
+    /// `pending.received` on.
+    ///
+    /// # Errors
+    /// `Unsupported` with the reason when the device refuses the manifest.
+    fn begin_update(&self, manifest: &str, timeout: Duration) -> Result<FirmwareState, DeviceError>;
+
+    /// Hands over `block` of the image at `offset`, 16 KiB at most; returns the bytes that the device holds now.
+    ///
+    /// # Errors
+    /// `Protocol` when the offset is not the one that is next.
+    fn update_block(&self, offset: u64, block: &[u8], timeout: Duration) -> Result<u64, DeviceError>;
+
+    /// The image is complete: the device verifies it and starts anew with it, or goes on with what runs. It is gone for
+    /// the time of its start.
+    ///
+    /// # Errors
+    /// `Unsupported` with the reason when the image is not what the manifest says.
+    fn finish_update(&self, timeout: Duration) -> Result<(), DeviceError>;
 }
 
 /// A device that has been opened, by level. Dropping the last handle closes it and joins the driver's threads.

@@ -1,5 +1,7 @@
 //! A foundational trust module: where private keys live and never leave.
 
+use biotrust_model::evidence::{Binding, FtmKind, KeySlot, Proof};
+
 /// Why an FTM could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum FtmError {
@@ -14,6 +16,17 @@ pub enum FtmError {
         /// What is wrong with it and what to do.
         why: String,
     },
+    /// The module cannot work until somebody does something: locked out, cleared, not provisioned, no EK certificate …
+    #[error("{state}: {next}")]
+    State {
+        /// What state it is in, in one sentence.
+        state: String,
+        /// What to do about it.
+        next: String,
+    },
+    /// This kind of module cannot do that.
+    #[error("this trust module cannot {0}")]
+    Unsupported(&'static str),
     /// The module failed.
     #[error("{doing}: {why}")]
     Failed {
@@ -75,4 +88,51 @@ pub trait Ftm: Send {
     /// # Errors
     /// When the store cannot be written.
     fn destroy(&mut self, name: &str) -> Result<(), FtmError>;
+
+    /// What kind of module it is.
+    fn kind(&self) -> FtmKind;
+
+    /// Signs with the key of a rotation that has begun: a first registration has no other key to sign with.
+    ///
+    /// # Errors
+    /// `NoKey` when no rotation was begun.
+    fn sign_next_rs256(&mut self, name: &str, message: &[u8]) -> Result<Vec<u8>, FtmError>;
+
+    /// Proves, bound to `binding`, what the module can prove: its identity, its state, and where `key` is given, that
+    /// this device key was born in it. Software has nothing to prove and says so ([`Proof::Software`]).
+    ///
+    /// # Errors
+    /// `NoKey` where there is no such key, `State` where the module is not provisioned.
+    fn prove(&mut self, binding: &Binding, key: Option<(&str, KeySlot)>) -> Result<Proof, FtmError>;
+
+    /// Certificate of the chip key and what leads to its anchor, DER; empty where the module has none.
+    ///
+    /// # Errors
+    /// When the module fails.
+    fn identity_chain(&mut self) -> Result<Vec<Vec<u8>>, FtmError> {
+        Ok(Vec::new())
+    }
+
+    /// Signs with the chip key (RS256).
+    ///
+    /// # Errors
+    /// `Unsupported` where the module has no chip key.
+    fn sign_identity_rs256(&mut self, message: &[u8]) -> Result<Vec<u8>, FtmError> {
+        let _ = message;
+        Err(FtmError::Unsupported("sign as a chip: it has no chip key"))
+    }
+
+    /// Called when there is nothing else to do: makes the next key ahead of time, so that a rotation never waits for it.
+    /// Tells whether there is more to do.
+    ///
+    /// # Errors
+    /// When the module fails; harmless, [`Self::begin_rotation`] makes a key then.
+    fn idle(&mut self) -> Result<bool, FtmError> {
+        Ok(false)
+    }
+
+    /// What a technician should know about the module, one sentence each; empty where all is well.
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }

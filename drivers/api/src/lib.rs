@@ -16,9 +16,9 @@ mod pipe;
 
 pub use cancel::Cancel;
 pub use device::{
-    AuthCapture, CaptureJob, CaptureOutcome, CapturedImage, Description, Device, DeviceEvent, DigitalIdKey,
-    DriverFactory, EventSink, Frame, ImageCodec, InfoJob, L0Device, L1Device, L1Keys, Opened, SelfReport,
-    SignedBlock, StreamJob,
+    AuthCapture, CaptureJob, CaptureOutcome, CapturedImage, ChipDocument, Description, Device, DeviceClock,
+    DeviceEvent, DigitalIdKey, DriverFactory, EventSink, FirmwareState, Frame, ImageCodec, InfoJob, L0Device,
+    L1Device, L1Keys, Opened, PendingFirmware, SelfReport, SignedBlock, StreamJob,
 };
 pub use error::{DeviceError, DeviceErrorKind};
 pub use ftm::{Ftm, FtmError, KeyHandle};

@@ -1,0 +1,1 @@
+//! Attestation of trust modules: evidence, and the judgement on it, without I/O.

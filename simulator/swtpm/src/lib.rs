@@ -1,0 +1,1 @@
+//! A TPM 2.0 in software, as a child process.
