@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod demo;
 mod documents;
+mod fuzz;
 mod needs;
 mod step;
 mod test;
@@ -26,6 +27,8 @@ Tasks:
                 `cargo xtask demo --once` ends by itself, `cargo xtask demo --help` lists the rest)
   test [ARGS]   build, then run every test (ARGS go to `cargo test`)
   bench [ARGS]  build with optimisation, then print the table of speed and memory
+  fuzz [TARGET…] [--seconds N]
+                fuzz the parsers of strangers' bytes, ten minutes each (needs a nightly toolchain)
   check         formatting, documents, service unit, dependencies (licences, sources, bans), lints
   help          this text
 
@@ -41,6 +44,7 @@ pub(crate) enum Task {
     Demo,
     Test,
     Bench,
+    Fuzz,
     Check,
     Help,
 }
@@ -79,6 +83,7 @@ fn read(args: impl Iterator<Item = String>) -> Result<Request, Failure> {
             ("demo", None) => task = Some(Task::Demo),
             ("test", None) => task = Some(Task::Test),
             ("bench", None) => task = Some(Task::Bench),
+            ("fuzz", None) => task = Some(Task::Fuzz),
             ("check", None) => task = Some(Task::Check),
             ("help" | "--help" | "-h", None) => task = Some(Task::Help),
             (other, None) => {
@@ -106,6 +111,7 @@ fn run(request: &Request) -> Result<(), Failure> {
                 Task::Demo => demo::run(args),
                 Task::Test => test::run(args),
                 Task::Bench => bench::run(args),
+                Task::Fuzz => fuzz::run(args),
                 Task::Check | Task::Help => check::run(),
             }
         }
