@@ -22,5 +22,5 @@ pub fn drivers(clock: &Arc<dyn Clock>) -> Vec<Box<dyn DriverFactory>> {
 /// # Errors
 /// When its directory cannot be made or is open to others.
 pub fn host_ftm(state: &Path) -> Result<Box<dyn Ftm>, FtmError> {
-    Ok(Box::new(SoftFtm::open(&state.join("keys"))?))
+    Ok(Box::new(SoftFtm::open(&state.join("keys"), None)?))
 }

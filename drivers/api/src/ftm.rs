@@ -1,5 +1,6 @@
 //! A foundational trust module: where private keys live and never leave.
 
+use biotrust_model::Secret;
 use biotrust_model::evidence::{Binding, FtmKind, KeySlot, Proof};
 
 /// Why an FTM could not do it.
@@ -135,4 +136,19 @@ pub trait Ftm: Send {
     fn notices(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Keeps a small secret of this host so that its files alone do not give it away: a TPM.
+pub trait Sealer: Send {
+    /// Seals up to 128 bytes; the answer may be stored anywhere.
+    ///
+    /// # Errors
+    /// When the module fails or is in a state that forbids it.
+    fn seal(&mut self, secret: &[u8]) -> Result<Vec<u8>, FtmError>;
+
+    /// Opens what [`Self::seal`] made in this very module.
+    ///
+    /// # Errors
+    /// `Unusable` where the blob is of another module or damaged; `State` and `Failed` as everywhere.
+    fn unseal(&mut self, sealed: &[u8]) -> Result<Secret, FtmError>;
 }

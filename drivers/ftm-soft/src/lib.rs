@@ -3,6 +3,8 @@
 //! Level L0 and no other ([`SoftFtm::LEVEL`]): whoever is root on the host, or runs as this service's user, can copy
 //! the keys. A device with such a key must never be presented as L1; that takes an FTM in the device.
 //!
+//! Keys are sealed at rest, under a key of the host (`vault`).
+//!
 //! Trust: the directory's owner. Files that others may read or write are refused. Blocks on the disk: every change is
 //! durable before a call returns; making a key takes some hundred milliseconds.
 
@@ -10,38 +12,68 @@ mod key;
 mod store;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::path::Path;
 
-use biotrust_driver_api::{Ftm, FtmError, KeyHandle};
+use biotrust_driver_api::{Ftm, FtmError, KeyHandle, Sealer};
 use biotrust_model::Level;
+use biotrust_model::evidence::{Binding, FtmKind, KeySlot, Proof};
 
 use key::SoftKey;
-use store::{Slot, Store};
+use store::Store;
+use vault::Vault;
 
-/// An FTM whose keys are files: `NAME.current.key` and, while a rotation is open, `NAME.next.key`, each an unencrypted
-/// PKCS#8 of an RSA-2048 key. Only ever L0.
+/// An FTM whose keys are files: `NAME.current.key` and, while a rotation is open, `NAME.next.key`, each the PKCS#8 of an
+/// RSA-2048 key sealed under the key of this host. Only ever L0.
 pub struct SoftFtm {
     store: Store,
+    vault: Vault,
+    notices: Vec<String>,
 }
 
 impl SoftFtm {
     /// The only level that keys on the host can give.
     pub const LEVEL: Level = Level::L0;
 
-    /// Opens the keys in `directory`, for this process alone; makes the directory where there is none.
+    /// Opens the keys in `directory`, for this process alone; makes the directory where there is none. The host key is
+    /// sealed to `sealer` where there is one, else it lies beside the keys, for this user alone; giving a sealer later
+    /// moves it there. Keys that earlier versions left unsealed are sealed.
     ///
     /// # Errors
-    /// `Unusable` when others than this user may enter it, with the command that mends it; `Failed` when it cannot be
-    /// made or opened, or another process uses it.
-    pub fn open(directory: &Path) -> Result<Self, FtmError> {
-        Store::open(directory).map(|store| Self { store })
+    /// `Unusable` when others than this user may enter it, with the command that mends it, or the host key cannot be
+    /// had; `Failed` when it cannot be made or opened, or another process uses it; whatever the sealer has to say.
+    pub fn open(directory: &Path, sealer: Option<&mut dyn Sealer>) -> Result<Self, FtmError> {
+        let store = Store::open(directory)?;
+        let vault = Vault::open(&store, sealer)?;
+        let mut ftm = Self { store, vault, notices: Vec::new() };
+        ftm.seal_old_keys()?;
+        Ok(ftm)
+    }
+
+    /// Seals the keys that earlier versions left as they were; each in one step. One that is no good is left alone: it
+    /// is refused when it is used.
+    fn seal_old_keys(&mut self) -> Result<(), FtmError> {
+        for (name, slot) in self.store.keys()? {
+            let read = checked(&name).and_then(|()| self.store.read(&name, slot));
+            let sound = |file: &[u8]| SoftKey::from_pkcs8(&name, file).map(drop);
+            match read {
+                Ok(Some(file)) if vault::is_plain(&file) => match sound(&file) {
+                    Ok(()) => self.store.write(&name, slot, &self.vault.seal(&name, &file)?)?,
+                    Err(error) => self.notices.push(error.to_string()),
+                },
+                Ok(_) => {}
+                Err(error) => self.notices.push(error.to_string()),
+            }
+        }
+        Ok(())
     }
 
     /// Reads the key in `slot`.
-    fn key(&self, name: &str, slot: Slot) -> Result<SoftKey, FtmError> {
-        let pkcs8 = self.store.read(name, slot)?.ok_or_else(|| FtmError::NoKey(name.to_owned()))?;
-        SoftKey::from_pkcs8(name, &pkcs8)
+    fn key(&self, name: &str, slot: KeySlot) -> Result<SoftKey, FtmError> {
+        checked(name)?;
+        let file = self.store.read(name, slot)?.ok_or_else(|| FtmError::NoKey(name.to_owned()))?;
+        SoftKey::from_pkcs8(name, &self.vault.unseal(name, &file)?)
     }
 }
 
@@ -55,25 +87,22 @@ impl Ftm for SoftFtm {
         checked(name)?;
         let key = SoftKey::generate()?;
         let request = key.certificate_request(common_name, organisation)?;
-        self.store.write(name, Slot::Next, &key.to_pkcs8()?)?;
+        self.store.write(name, KeySlot::Next, &self.vault.seal(name, &key.to_pkcs8()?)?)?;
         Ok(request)
     }
 
     fn finish_rotation(&mut self, name: &str) -> Result<(), FtmError> {
-        checked(name)?;
         // A next key that cannot be used must not replace one that can.
-        self.key(name, Slot::Next)?;
+        self.key(name, KeySlot::Next)?;
         self.store.promote(name)
     }
 
     fn load(&mut self, name: &str) -> Result<Box<dyn KeyHandle>, FtmError> {
-        checked(name)?;
-        Ok(Box::new(self.key(name, Slot::Current)?))
+        Ok(Box::new(self.key(name, KeySlot::Current)?))
     }
 
     fn next_public_key(&mut self, name: &str) -> Result<Option<Vec<u8>>, FtmError> {
-        checked(name)?;
-        match self.key(name, Slot::Next) {
+        match self.key(name, KeySlot::Next) {
             Ok(key) => Ok(Some(key.public_key_der().to_vec())),
             Err(FtmError::NoKey(_)) => Ok(None),
             Err(error) => Err(error),
@@ -86,6 +115,26 @@ impl Ftm for SoftFtm {
     fn destroy(&mut self, name: &str) -> Result<(), FtmError> {
         checked(name)?;
         self.store.remove(name)
+    }
+
+    fn kind(&self) -> FtmKind {
+        FtmKind::Software
+    }
+
+    fn sign_next_rs256(&mut self, name: &str, message: &[u8]) -> Result<Vec<u8>, FtmError> {
+        self.key(name, KeySlot::Next)?.sign_rs256(message)
+    }
+
+    /// There is nothing to prove: whoever has the files has the keys. Only the key must exist.
+    fn prove(&mut self, _binding: &Binding, key: Option<(&str, KeySlot)>) -> Result<Proof, FtmError> {
+        if let Some((name, slot)) = key {
+            self.key(name, slot)?;
+        }
+        Ok(Proof::Software)
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        self.notices.clone()
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use biotrust_driver_api::FtmError;
+use biotrust_model::evidence::KeySlot;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
@@ -18,21 +19,11 @@ use zeroize::Zeroizing;
 /// Longest file that can be a key; an RSA-2048 key is about 1,220 bytes.
 const MAX_FILE: u64 = 8192;
 
-/// Which key of a name.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Slot {
-    /// In use.
-    Current,
-    /// Waiting for its certificate.
-    Next,
-}
-
-impl Slot {
-    fn file(self, name: &str) -> String {
-        match self {
-            Self::Current => format!("{name}.current.key"),
-            Self::Next => format!("{name}.next.key"),
-        }
+/// Name of the file that holds the key in `slot`.
+fn key_file(name: &str, slot: KeySlot) -> String {
+    match slot {
+        KeySlot::Current => format!("{name}.current.key"),
+        KeySlot::Next => format!("{name}.next.key"),
     }
 }
 
@@ -65,13 +56,17 @@ impl Store {
         Ok(store)
     }
 
-    /// The PKCS#8 in `slot`, where there is one.
-    pub(crate) fn read(&self, name: &str, slot: Slot) -> Result<Option<Zeroizing<Vec<u8>>>, FtmError> {
-        let file = slot.file(name);
-        let path = self.path.join(&file);
+    /// What the file of the key in `slot` holds, where there is one.
+    pub(crate) fn read(&self, name: &str, slot: KeySlot) -> Result<Option<Zeroizing<Vec<u8>>>, FtmError> {
+        self.read_file(name, &key_file(name, slot))
+    }
+
+    /// What a file of the directory holds, where there is one; `name` is for errors.
+    pub(crate) fn read_file(&self, name: &str, file: &str) -> Result<Option<Zeroizing<Vec<u8>>>, FtmError> {
+        let path = self.path.join(file);
         let unusable = |why: String| FtmError::Unusable { name: name.to_owned(), why };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(&self.directory, &file, flags, Mode::empty()) {
+        let fd = match rustix::fs::openat(&self.directory, file, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(unusable(format!("{}: {errno}", path.display()))),
@@ -87,24 +82,28 @@ impl Store {
         let Some(size) = usize::try_from(size).ok().filter(|_| size <= MAX_FILE) else {
             return Err(unusable(format!("{} is too long to be a key", path.display())));
         };
-        let mut pkcs8 = Zeroizing::new(vec![0; size]);
-        io::Read::read_exact(&mut std::fs::File::from(fd), &mut pkcs8)
+        let mut content = Zeroizing::new(vec![0; size]);
+        io::Read::read_exact(&mut std::fs::File::from(fd), &mut content)
             .map_err(|e| unusable(format!("{}: {e}", path.display())))?;
-        Ok(Some(pkcs8))
+        Ok(Some(content))
     }
 
     /// Puts a key into `slot`, replacing what is there.
-    pub(crate) fn write(&self, name: &str, slot: Slot, pkcs8: &[u8]) -> Result<(), FtmError> {
-        let file = slot.file(name);
+    pub(crate) fn write(&self, name: &str, slot: KeySlot, key: &[u8]) -> Result<(), FtmError> {
+        self.write_file(&key_file(name, slot), key)
+    }
+
+    /// Replaces a file of the directory, or makes it.
+    pub(crate) fn write_file(&self, file: &str, content: &[u8]) -> Result<(), FtmError> {
         let temporary = format!("{file}.tmp");
         let write = || -> io::Result<()> {
             remove_file(&self.directory, &temporary)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&self.directory, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
             let mut key = std::fs::File::from(fd);
-            io::Write::write_all(&mut key, pkcs8)?;
+            io::Write::write_all(&mut key, content)?;
             key.sync_all()?;
-            rustix::fs::renameat(&self.directory, &temporary, &self.directory, &file)?;
+            rustix::fs::renameat(&self.directory, &temporary, &self.directory, file)?;
             Ok(rustix::fs::fsync(&self.directory)?)
         };
         write().map_err(|e| {
@@ -116,7 +115,7 @@ impl Store {
 
     /// Makes the next key the current one, in one step.
     pub(crate) fn promote(&self, name: &str) -> Result<(), FtmError> {
-        let (next, current) = (Slot::Next.file(name), Slot::Current.file(name));
+        let (next, current) = (key_file(name, KeySlot::Next), key_file(name, KeySlot::Current));
         rustix::fs::renameat(&self.directory, &next, &self.directory, &current)
             .and_then(|()| rustix::fs::fsync(&self.directory))
             .map_err(|errno| match errno {
@@ -128,25 +127,43 @@ impl Store {
     /// Removes both keys, durably one after the other. The next one first: a crash in between leaves a device that
     /// works, and a call to repeat.
     pub(crate) fn remove(&self, name: &str) -> Result<(), FtmError> {
-        [Slot::Next, Slot::Current]
+        [KeySlot::Next, KeySlot::Current]
             .into_iter()
             .try_for_each(|slot| {
-                remove_file(&self.directory, &slot.file(name))?;
+                remove_file(&self.directory, &key_file(name, slot))?;
                 Ok(rustix::fs::fsync(&self.directory)?)
             })
             .map_err(|e: io::Error| self.failed("removing keys", &e))
     }
 
+    /// Removes a file that is not a device key, durably.
+    pub(crate) fn remove_file(&self, file: &str) -> Result<(), FtmError> {
+        remove_file(&self.directory, file)
+            .and_then(|()| Ok(rustix::fs::fsync(&self.directory)?))
+            .map_err(|e| self.failed("removing a file", &e))
+    }
+
+    /// Every device key there is.
+    pub(crate) fn keys(&self) -> Result<Vec<(String, KeySlot)>, FtmError> {
+        let slot_of = |file: &str| {
+            let current = file.strip_suffix(".current.key").map(|name| (name.to_owned(), KeySlot::Current));
+            current.or_else(|| Some((file.strip_suffix(".next.key")?.to_owned(), KeySlot::Next)))
+        };
+        let files = self.files().map_err(|e| self.failed("listing keys", &e))?;
+        Ok(files.iter().filter_map(|file| slot_of(file)).collect())
+    }
+
     /// Removes what a crash left half written.
     fn remove_leftovers(&self) -> io::Result<()> {
-        let mut leftovers = Vec::new();
-        for entry in Dir::read_from(&self.directory)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".key.tmp") {
-                leftovers.push(name);
-            }
-        }
-        leftovers.iter().try_for_each(|name| remove_file(&self.directory, name))
+        let files = self.files()?;
+        let mut leftovers = files.iter().filter(|name| name.ends_with(".tmp"));
+        leftovers.try_for_each(|name| remove_file(&self.directory, name))
+    }
+
+    fn files(&self) -> io::Result<Vec<String>> {
+        Dir::read_from(&self.directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn failed(&self, doing: &'static str, error: &io::Error) -> FtmError {

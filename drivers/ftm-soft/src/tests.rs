@@ -36,7 +36,7 @@ impl Home {
     }
 
     fn open(&self) -> SoftFtm {
-        SoftFtm::open(&self.keys).unwrap()
+        SoftFtm::open(&self.keys, None).unwrap()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -46,8 +46,16 @@ impl Home {
     fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.keys).unwrap();
         let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != "host.key");
         names.sort();
         names
+    }
+
+    /// What the file of a key holds, opened.
+    fn opened(&self, name: &str) -> Vec<u8> {
+        let ftm = self.open();
+        let file = ftm.store.read(name, KeySlot::Current).unwrap().unwrap();
+        ftm.vault.unseal(name, &file).unwrap().to_vec()
     }
 }
 
@@ -94,6 +102,7 @@ fn keys_outlive_the_process_and_nobody_else_can_read_them() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&home.keys), 0o700);
     assert_eq!(mode(&home.file("SN1.current.key")), 0o600);
+    assert_eq!(mode(&home.file("host.key")), 0o600);
 }
 
 #[test]
@@ -111,9 +120,9 @@ fn a_key_that_others_can_get_at_is_refused_with_the_command_that_mends_it() {
     drop(ftm);
 
     std::fs::set_permissions(&home.keys, PermissionsExt::from_mode(0o750)).unwrap();
-    assert!(why(SoftFtm::open(&home.keys)).contains("run `chmod 700 "));
+    assert!(why(SoftFtm::open(&home.keys, None)).contains("run `chmod 700 "));
     std::fs::set_permissions(&home.keys, PermissionsExt::from_mode(0o700)).unwrap();
-    assert!(SoftFtm::open(&home.keys).is_ok());
+    assert!(SoftFtm::open(&home.keys, None).is_ok());
 }
 
 #[test]
@@ -136,7 +145,7 @@ fn a_link_is_not_a_key() {
     symlink(home.file("SN1.current.key"), home.file("SN2.current.key")).unwrap();
     assert!(matches!(ftm.load("SN2"), Err(FtmError::Unusable { .. })));
     symlink(&home.keys, home.keys.with_file_name("link")).unwrap();
-    assert!(SoftFtm::open(&home.keys.with_file_name("link")).is_err());
+    assert!(SoftFtm::open(&home.keys.with_file_name("link"), None).is_err());
 }
 
 #[test]
@@ -166,7 +175,8 @@ fn a_key_of_another_size_is_refused() {
     enrolled(&mut ftm, "SN1");
     let long = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa3072).unwrap();
     let pkcs8: Pkcs8V1Der<'_> = long.as_der().unwrap();
-    std::fs::write(home.file("SN1.current.key"), pkcs8.as_ref()).unwrap();
+    let sealed = ftm.vault.seal("SN1", pkcs8.as_ref()).unwrap();
+    std::fs::write(home.file("SN1.current.key"), sealed).unwrap();
     assert!(why(ftm.load("SN1")).contains("2048 bits"));
 }
 
@@ -185,7 +195,7 @@ fn names_cannot_lead_out_of_the_directory() {
 fn one_process_at_a_time() {
     let home = Home::new();
     let first = home.open();
-    let error = SoftFtm::open(&home.keys).err().unwrap().to_string();
+    let error = SoftFtm::open(&home.keys, None).err().unwrap().to_string();
     assert!(error.contains("another process"), "{error}");
     drop(first);
     home.open();
@@ -256,4 +266,116 @@ fn a_store_that_cannot_be_written_loses_nothing() {
     assert!(matches!(failed, Err(FtmError::Failed { doing: "writing a key", .. })));
     assert_eq!(home.files(), ["SN1.current.key", "SN1.next.key"], "no key is left lying about");
     assert_eq!(current(&mut ftm, "SN1"), key);
+}
+
+#[test]
+fn it_proves_nothing_and_says_so() {
+    let home = Home::new();
+    let mut ftm = home.open();
+    let binding = Binding([7; 32]);
+    assert_eq!(ftm.kind(), FtmKind::Software);
+    assert_eq!(ftm.prove(&binding, None).unwrap(), Proof::Software);
+    assert!(matches!(ftm.prove(&binding, Some(("SN1", KeySlot::Current))), Err(FtmError::NoKey(_))));
+    assert!(matches!(ftm.sign_next_rs256("SN1", b"x"), Err(FtmError::NoKey(_))));
+    let next = AwsLc.csr_key(&ftm.begin_rotation("SN1", "SN1", "Org").unwrap()).unwrap();
+    assert_eq!(ftm.prove(&binding, Some(("SN1", KeySlot::Next))).unwrap(), Proof::Software);
+    assert!(AwsLc.verifies(&next, b"x", &ftm.sign_next_rs256("SN1", b"x").unwrap()));
+    assert!(ftm.identity_chain().unwrap().is_empty());
+    assert!(matches!(ftm.sign_identity_rs256(b"x"), Err(FtmError::Unsupported(_))));
+}
+
+// At rest.
+
+#[test]
+fn no_key_lies_open_in_its_file_nor_opens_under_another_name_or_host_key() {
+    let home = Home::new();
+    enrolled(&mut home.open(), "SN1");
+    let sealed = std::fs::read(home.file("SN1.current.key")).unwrap();
+    let plain = home.opened("SN1");
+    assert!(SoftKey::from_pkcs8("SN1", &plain).is_ok());
+    assert!(plain.chunks_exact(16).all(|part| !sealed.windows(16).any(|window| window == part)));
+
+    let mut ftm = home.open();
+    std::fs::copy(home.file("SN1.current.key"), home.file("SN2.current.key")).unwrap();
+    assert!(why(ftm.load("SN2")).contains("of another device"));
+    for at in [4, 20, sealed.len() - 1] {
+        let mut flipped = sealed.clone();
+        flipped[at] ^= 1;
+        std::fs::write(home.file("SN1.current.key"), flipped).unwrap();
+        assert!(why(ftm.load("SN1")).contains("damaged"));
+    }
+    std::fs::write(home.file("SN1.current.key"), &sealed).unwrap();
+    assert!(ftm.load("SN1").is_ok());
+    drop(ftm);
+
+    std::fs::write(home.file("host.key"), [1; 32]).unwrap();
+    assert!(why(home.open().load("SN1")).contains("another host key"));
+    std::fs::write(home.file("host.key"), [1; 31]).unwrap();
+    assert!(why(SoftFtm::open(&home.keys, None)).contains("not 32 bytes"));
+}
+
+#[test]
+fn keys_of_earlier_versions_are_sealed_at_the_next_start() {
+    let home = Home::new();
+    let key = enrolled(&mut home.open(), "SN1");
+    let plain = home.opened("SN1");
+    let put = |file: &str, content: &[u8]| {
+        std::fs::write(home.file(file), content).unwrap();
+        std::fs::set_permissions(home.file(file), PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    put("SN1.current.key", &plain);
+    put("SN2.next.key", &plain);
+    put("SN3.current.key", &plain[..100]);
+    let mut ftm = home.open();
+    assert_eq!(current(&mut ftm, "SN1"), key);
+    assert_eq!(ftm.next_public_key("SN2").unwrap(), Some(key));
+    for file in ["SN1.current.key", "SN2.next.key"] {
+        assert!(std::fs::read(home.file(file)).unwrap().starts_with(b"BTK1"), "{file}");
+    }
+    assert!(matches!(ftm.load("SN3"), Err(FtmError::Unusable { .. })), "a damaged one stays what it is");
+    assert!(ftm.notices().len() == 1 && ftm.notices()[0].contains("SN3"), "{:?}", ftm.notices());
+}
+
+/// A TPM that seals by turning bits; `0` is its identity.
+struct Turning(u8);
+
+impl Sealer for Turning {
+    fn seal(&mut self, secret: &[u8]) -> Result<Vec<u8>, FtmError> {
+        Ok(std::iter::once(self.0).chain(secret.iter().map(|b| !b)).collect())
+    }
+    fn unseal(&mut self, sealed: &[u8]) -> Result<biotrust_model::Secret, FtmError> {
+        match sealed.split_first() {
+            Some((owner, rest)) if *owner == self.0 => {
+                Ok(biotrust_model::Secret::new(rest.iter().map(|b| !b).collect()))
+            }
+            _ => Err(FtmError::Unusable { name: "sealed".into(), why: "of another TPM".into() }),
+        }
+    }
+}
+
+#[test]
+fn the_host_key_moves_into_a_tpm_and_back_only_by_enrolling_again() {
+    let home = Home::new();
+    let key = enrolled(&mut home.open(), "SN1");
+    let host = std::fs::read(home.file("host.key")).unwrap();
+    let sealed = |tpm: u8| SoftFtm::open(&home.keys, Some(&mut Turning(tpm)));
+    assert_eq!(current(&mut sealed(1).unwrap(), "SN1"), key);
+    assert!(!home.file("host.key").exists(), "the plain one is gone");
+    assert_eq!(current(&mut sealed(1).unwrap(), "SN1"), key);
+    assert!(why(sealed(2)).contains("another TPM"));
+    assert!(why(SoftFtm::open(&home.keys, None)).contains("sealed to a TPM that is not configured"));
+
+    // A crash between sealing the host key and removing it.
+    std::fs::write(home.file("host.key"), host).unwrap();
+    std::fs::set_permissions(home.file("host.key"), PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(current(&mut sealed(1).unwrap(), "SN1"), key);
+    assert!(!home.file("host.key").exists());
+}
+
+#[test]
+fn a_first_start_with_a_tpm_never_writes_the_host_key_open() {
+    let home = Home::new();
+    let key = enrolled(&mut SoftFtm::open(&home.keys, Some(&mut Turning(1))).unwrap(), "SN1");
+    assert!(home.file("host.key.sealed").exists() && !home.file("host.key").exists());
+    assert_eq!(current(&mut SoftFtm::open(&home.keys, Some(&mut Turning(1))).unwrap(), "SN1"), key);
 }
