@@ -3,6 +3,8 @@
 //! Reading proves nothing: only [`crate::TrustStore::verify`] says whether a certificate is to be believed.
 
 use biotrust_model::time::UtcMillis;
+use x509_parser::asn1_rs::Oid;
+use x509_parser::oid_registry::OID_X509_EXT_EXTENDED_KEY_USAGE;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -65,6 +67,8 @@ pub struct Certificate {
     ca: bool,
     path_len: Option<u32>,
     key_usage: Option<KeyUse>,
+    extended_key_usages: Vec<String>,
+    key_id: Option<Vec<u8>>,
     unhandled_critical: Option<String>,
 }
 
@@ -99,6 +103,7 @@ impl Certificate {
                     key_cert_sign: extension.value.key_cert_sign(),
                 }
             });
+        let extended_key_usages = extended_key_usages(&parsed)?;
         Ok(Self {
             der: der.to_vec(),
             subject: Name::read(parsed.subject()),
@@ -111,6 +116,8 @@ impl Certificate {
             ca: basic.is_some_and(|b| b.ca),
             path_len: basic.and_then(|b| b.path_len_constraint),
             key_usage,
+            extended_key_usages,
+            key_id: key_id(&parsed),
             unhandled_critical: unhandled_critical(&parsed),
         })
     }
@@ -191,6 +198,18 @@ impl Certificate {
     #[must_use]
     pub fn may_sign_certificates(&self) -> bool {
         self.key_usage.is_none_or(|usage| usage.key_cert_sign)
+    }
+
+    /// Dotted object identifiers of the extended key usage, in their order; empty where there is none.
+    #[must_use]
+    pub fn extended_key_usages(&self) -> &[String] {
+        &self.extended_key_usages
+    }
+
+    /// Subject key identifier, where there is one.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&[u8]> {
+        self.key_id.as_deref()
     }
 
     /// Dotted OID of a critical extension that path building does not understand, or of name constraints.
@@ -277,6 +296,27 @@ pub(crate) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<u32> {
 /// SHA-1 and MD5 with RSA; every other algorithm that the verifier knows uses SHA-256 or better.
 fn is_weak(algorithm: &str) -> bool {
     matches!(algorithm, "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" | "1.3.14.3.2.29")
+}
+
+/// Unreadable or repeated purposes are refused: nobody may choose which of two lists counts.
+fn extended_key_usages(parsed: &X509Certificate<'_>) -> Result<Vec<String>, CertificateError> {
+    let bad = || CertificateError::BadExtension("extended key usage");
+    let mut found = None;
+    for extension in parsed.extensions().iter().filter(|e| e.oid == OID_X509_EXT_EXTENDED_KEY_USAGE) {
+        if found.is_some() {
+            return Err(bad());
+        }
+        let (_, list) = <Vec<Oid<'_>>>::from_der(extension.value).map_err(|_| bad())?;
+        found = Some(list.iter().map(Oid::to_id_string).collect());
+    }
+    Ok(found.unwrap_or_default())
+}
+
+fn key_id(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    })
 }
 
 fn is_unread_basic_constraints(extension: &x509_parser::extensions::X509Extension<'_>) -> bool {

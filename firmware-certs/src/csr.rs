@@ -78,19 +78,20 @@ pub fn same_key(csr: &Csr, certificate: &Certificate) -> bool {
     csr.spki == certificate.spki_der()
 }
 
+/// Tests only: a request for `spki` in the name of SN0123456789, signed by anybody.
+#[cfg(test)]
+pub(crate) fn request(spki: &[u8], signer: &aws_lc_rs::signature::RsaKeyPair) -> Vec<u8> {
+    use crate::forge::{oid, plain_name, seq, tlv};
+    let info = seq(&[&[0x02, 0x01, 0x00], &plain_name("SN0123456789"), spki, &tlv(0xA0, &[])]);
+    let signature = crate::issue::sign_rs256(signer, &info).unwrap();
+    let algorithm = seq(&[&oid(&[1, 2, 840, 113_549, 1, 1, 11]), &[0x05, 0x00]]);
+    seq(&[&info, &algorithm, &tlv(0x03, &[&[0x00], &signature])])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::forge::{self, key, seq, tlv};
-    use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-
-    fn request(spki: &[u8], signer: &RsaKeyPair) -> Vec<u8> {
-        let info = seq(&[&[0x02, 0x01, 0x00], &forge::plain_name("SN0123456789"), spki, &tlv(0xA0, &[])]);
-        let mut signature = vec![0; signer.public_modulus_len()];
-        signer.sign(&RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), &info, &mut signature).unwrap();
-        let algorithm = seq(&[&forge::oid(&[1, 2, 840, 113_549, 1, 1, 11]), &[0x05, 0x00]]);
-        seq(&[&info, &algorithm, &tlv(0x03, &[&[0x00], &signature])])
-    }
 
     #[test]
     fn a_good_request_tells_who_and_which_key() {

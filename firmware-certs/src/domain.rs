@@ -1,4 +1,4 @@
-//! The two trust domains, as values (for messages and configuration) and as types (so that stores cannot be swapped).
+//! The trust domains, as values (for messages and configuration) and as types (so that stores cannot be swapped).
 
 /// Whose certificates are trusted for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -7,15 +7,19 @@ pub enum Domain {
     Device,
     /// FTM providers: chip certificates.
     Ftm,
+    /// The identity authority: signers of model metadata, certificates that captures are encrypted for. Our own word;
+    /// the back ends have no such domain.
+    Adopter,
 }
 
 impl Domain {
-    /// `DEVICE` or `FTM`, as partner management and the key manager spell it.
+    /// `DEVICE` or `FTM`, as partner management and the key manager spell it; or `ADOPTER`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Device => "DEVICE",
             Self::Ftm => "FTM",
+            Self::Adopter => "ADOPTER",
         }
     }
 }
@@ -34,7 +38,11 @@ pub enum Device {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ftm {}
 
-/// A [`Domain`] as a type. Closed: only [`Device`] and [`Ftm`] are domains.
+/// Type-level [`Domain::Adopter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopter {}
+
+/// A [`Domain`] as a type. Closed: only [`Device`], [`Ftm`] and [`Adopter`] are domains.
 pub trait TrustDomain: sealed::Sealed + Send + Sync + 'static {
     /// The value that stands for this type.
     const DOMAIN: Domain;
@@ -48,8 +56,13 @@ impl TrustDomain for Ftm {
     const DOMAIN: Domain = Domain::Ftm;
 }
 
+impl TrustDomain for Adopter {
+    const DOMAIN: Domain = Domain::Adopter;
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Device {}
     impl Sealed for super::Ftm {}
+    impl Sealed for super::Adopter {}
 }

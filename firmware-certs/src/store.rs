@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use biotrust_model::time::UtcMillis;
 
-use crate::{BundleProblem, Certificate, Device, Domain, Ftm, Name, TrustDomain, bundle, files};
+use crate::{Adopter, BundleProblem, Certificate, Device, Domain, Ftm, Name, TrustDomain, bundle, files};
 
 /// Store of the device providers' CA certificates.
 pub type DeviceStore = TrustStore<Device>;
 /// Store of the FTM providers' CA certificates.
 pub type FtmStore = TrustStore<Ftm>;
+/// Store of the identity authority's CA certificates.
+pub type AdopterStore = TrustStore<Adopter>;
 
 /// Why a store could not be loaded. The text names the file, the certificate in it, and what to do.
 #[derive(Debug, thiserror::Error)]

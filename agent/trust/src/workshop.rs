@@ -52,7 +52,7 @@ pub(crate) fn certificate(
     validity: Validity,
 ) -> Vec<Vec<u8>> {
     let subject = subject.iter().map(|attribute| (*attribute).to_owned()).collect();
-    PKI.issue(&Order { by, spki_der: &key.subject_public_key_info(), subject, validity }).unwrap()
+    PKI.issue(&Order::leaf(by, &key.subject_public_key_info(), subject, validity)).unwrap()
 }
 
 /// The device certificate that enrolment would give.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use biotrust_model::time::UtcMillis;
-use rcgen::{CertificateParams, IsCa, KeyUsagePurpose, SubjectPublicKeyInfo};
 
-use super::mint::{mint_error, serial_number, set_validity};
-use super::spec::distinguished_name;
-use super::{Branch, Ca, MAX_CHIP_LIFETIME, TestPki, TestPkiError};
+use super::spec::subject;
+use super::{Ca, MAX_CHIP_LIFETIME, TestPki, TestPkiError};
+use crate::issue::{self, AltName, CERTIFICATE_SIGNING, DIGITAL_SIGNATURE, Template, Validity};
 use crate::{Certificate, Csr, Domain};
 
 /// Who issues.
@@ -15,52 +14,49 @@ use crate::{Certificate, Csr, Domain};
 pub enum Authority {
     /// The device provider.
     DeviceProvider,
+    /// Another device provider, as trusted as the first: for attacks across providers.
+    OtherProvider,
     /// The FTM provider.
     FtmProvider,
+    /// The identity authority.
+    Adopter,
     /// A root that nobody trusts, for negative tests.
     Stranger,
 }
 
-/// First and last second of a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// Not before.
-    pub from: UtcMillis,
-    /// Not after.
-    pub to: UtcMillis,
-}
-
-impl Validity {
-    /// From `now` for `lifetime`.
-    #[must_use]
-    pub fn starting(now: UtcMillis, lifetime: Duration) -> Self {
-        Self { from: now, to: now.plus(lifetime) }
-    }
-
-    /// A validity of a day that ended a second before `now`.
-    #[must_use]
-    pub const fn expired(now: UtcMillis) -> Self {
-        Self { from: UtcMillis(now.0 - 86_400_000), to: UtcMillis(now.0 - 1000) }
-    }
-
-    /// A validity of a day that begins a minute after `now`.
-    #[must_use]
-    pub const fn not_yet(now: UtcMillis) -> Self {
-        Self { from: UtcMillis(now.0 + 60_000), to: UtcMillis(now.0 + 86_460_000) }
-    }
-}
-
-/// A leaf certificate to issue, whatever its sense: for tests of every check.
+/// A certificate to issue, whatever its sense: for tests of every check.
 #[derive(Debug, Clone)]
 pub struct Order<'a> {
     /// Who issues.
     pub by: Authority,
-    /// SubjectPublicKeyInfo of the subject, DER; RSA.
+    /// SubjectPublicKeyInfo of the subject, DER.
     pub spki_der: &'a [u8],
     /// `TYPE=value`, in the order of the encoding.
     pub subject: Vec<String>,
     /// When it is valid.
     pub validity: Validity,
+    /// Dotted object identifiers; without any there is no such extension.
+    pub extended_key_usages: Vec<String>,
+    /// A CA that may sign certificates, and nothing else.
+    pub is_ca: bool,
+    /// Its limit, where it is a CA.
+    pub path_len: Option<u8>,
+}
+
+impl<'a> Order<'a> {
+    /// A leaf that may sign data, without an extended key usage.
+    #[must_use]
+    pub const fn leaf(by: Authority, spki_der: &'a [u8], subject: Vec<String>, validity: Validity) -> Self {
+        Self {
+            by,
+            spki_der,
+            subject,
+            validity,
+            extended_key_usages: Vec::new(),
+            is_ca: false,
+            path_len: None,
+        }
+    }
 }
 
 impl TestPki {
@@ -78,13 +74,9 @@ impl TestPki {
         lifetime: Duration,
     ) -> Result<Vec<Vec<u8>>, TestPkiError> {
         let csr = Csr::verify(csr_der)?;
-        let common_name = csr.subject().common_name().ok_or(TestPkiError::NoCommonName)?;
-        self.issue(&Order {
-            by: Authority::DeviceProvider,
-            spki_der: csr.spki_der(),
-            subject: self.subject_of(Domain::Device, common_name),
-            validity: Validity::starting(now, lifetime),
-        })
+        let (ca, above) = self.issuing(Authority::DeviceProvider);
+        let made = issue::device_certificate(ca, &csr, Validity::starting(now, lifetime))?;
+        Ok(chain(&made, &above))
     }
 
     /// What the FTM provider does when a chip is made: issues a chip certificate for the public key in `spki_der`, with
@@ -104,12 +96,9 @@ impl TestPki {
         if lifetime > MAX_CHIP_LIFETIME {
             return Err(TestPkiError::LifetimeTooLong(lifetime.as_secs() / 86_400));
         }
-        self.issue(&Order {
-            by: Authority::FtmProvider,
-            spki_der,
-            subject: self.subject_of(Domain::Ftm, ftm_serial),
-            validity: Validity::starting(now, lifetime),
-        })
+        let subject = self.subject_of(Domain::Ftm, ftm_serial);
+        let validity = Validity::starting(now, lifetime);
+        self.issue(&Order::leaf(Authority::FtmProvider, spki_der, subject, validity))
     }
 
     /// Issues exactly what `order` says, sensible or not.
@@ -119,29 +108,29 @@ impl TestPki {
     /// # Errors
     /// When a subject cannot be encoded or the key is not one that a certificate can hold.
     pub fn issue(&self, order: &Order<'_>) -> Result<Vec<Vec<u8>>, TestPkiError> {
-        let (ca, above): (&Ca, &[Ca]) = match order.by {
-            Authority::DeviceProvider => issuing(&self.device),
-            Authority::FtmProvider => issuing(&self.ftm),
-            Authority::Stranger => (&self.stranger, &[]),
-        };
-        let what = || format!("a certificate for {}", order.subject.join(", "));
-        let key =
-            SubjectPublicKeyInfo::from_der(order.spki_der).map_err(|error| mint_error(&what(), error))?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = distinguished_name(&order.subject)?;
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
-        params.serial_number = Some(serial_number()?);
-        set_validity(&mut params, order.validity.from, order.validity.to)?;
-        let made = params.signed_by(&key, &ca.issuer).map_err(|error| mint_error(&what(), error))?;
-        let made = Certificate::parse(made.der()).map_err(|error| mint_error(&what(), error))?;
-        // Back ends follow the name, not the key: it must be the very bytes of the issuer's subject.
-        if made.issuer().raw() != ca.certificate.subject().raw() {
-            return Err(mint_error(&what(), "its issuer is not a copy of the CA's subject"));
-        }
-        let chain = std::iter::once(&made).chain(above.iter().rev().map(|ca| &ca.certificate));
-        Ok(chain.map(|certificate| certificate.der().to_vec()).collect())
+        self.issue_with_names(order, &[])
+    }
+
+    pub(super) fn issue_with_names(
+        &self,
+        order: &Order<'_>,
+        alt_names: &[AltName],
+    ) -> Result<Vec<Vec<u8>>, TestPkiError> {
+        let (ca, above) = self.issuing(order.by);
+        let made = issue::certificate(
+            ca,
+            &Template {
+                subject: subject(&order.subject)?,
+                spki_der: order.spki_der,
+                validity: order.validity,
+                is_ca: order.is_ca,
+                path_len: order.path_len.filter(|_| order.is_ca),
+                key_usage: if order.is_ca { CERTIFICATE_SIGNING } else { DIGITAL_SIGNATURE },
+                extended_key_usages: &order.extended_key_usages,
+                alt_names,
+            },
+        )?;
+        Ok(chain(&made, &above))
     }
 
     /// The organisation of whoever issues in `domain`, and this common name.
@@ -149,9 +138,21 @@ impl TestPki {
     pub fn subject_of(&self, domain: Domain, common_name: &str) -> Vec<String> {
         vec![format!("O={}", self.organisation(domain)), format!("CN={common_name}")]
     }
+
+    /// Whoever issues leaves for `by`, and the intermediates up to it, its own first.
+    pub(super) fn issuing(&self, by: Authority) -> (&Ca, Vec<&Ca>) {
+        let branch = match by {
+            Authority::DeviceProvider => &self.device,
+            Authority::FtmProvider => &self.ftm,
+            Authority::Adopter => &self.adopter,
+            Authority::OtherProvider => return (&self.other_provider, vec![&self.other_provider]),
+            Authority::Stranger => return (&self.stranger, Vec::new()),
+        };
+        (branch.issuing(), branch.intermediates.iter().rev().collect())
+    }
 }
 
-/// Whoever issues leaves, and the intermediates up to it, root's first.
-fn issuing(branch: &Branch) -> (&Ca, &[Ca]) {
-    (branch.issuing(), &branch.intermediates)
+fn chain(leaf: &Certificate, above: &[&Ca]) -> Vec<Vec<u8>> {
+    let chain = std::iter::once(leaf).chain(above.iter().map(|ca| &ca.certificate));
+    chain.map(|certificate| certificate.der().to_vec()).collect()
 }

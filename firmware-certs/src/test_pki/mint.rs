@@ -24,12 +24,13 @@ impl TestPki {
     pub fn mint(spec: &str, now: UtcMillis) -> Result<Self, TestPkiError> {
         let spec = Spec::parse(spec)?;
         let branch_keys = |branch: &spec::Branch| 1 + branch.intermediate.len();
-        let mut keys = make_keys(3 + branch_keys(&spec.device) + branch_keys(&spec.ftm))?.into_iter();
+        let mut keys = make_keys(4 + branch_keys(&spec.device) + branch_keys(&spec.ftm))?.into_iter();
         let mut key = || keys.next().ok_or_else(|| mint_error("a key", "too few were made"));
 
         let adopter = root(&spec.adopter.root, key()?, now)?;
         let encryption_key = key()?;
         let encryption = encryption_certificate(&spec.adopter.encryption, &encryption_key, &adopter, now)?;
+        let adopter = Branch { root: adopter, intermediates: Vec::new() };
         let mut branch = |branch: &spec::Branch| -> Result<Branch, TestPkiError> {
             let root = root(&branch.root, key()?, now)?;
             let mut intermediates: Vec<Ca> = Vec::new();
@@ -41,8 +42,9 @@ impl TestPki {
         };
         let device = branch(&spec.device)?;
         let ftm = branch(&spec.ftm)?;
+        let other_provider = subordinate(&spec.other_provider, key()?, &device.root, now)?;
         let stranger = root(&spec.stranger, key()?, now)?;
-        Ok(Self { adopter, encryption, encryption_key, device, ftm, stranger })
+        Ok(Self { adopter, encryption, encryption_key, device, other_provider, ftm, stranger })
     }
 }
 
@@ -110,11 +112,7 @@ fn params(entity: &Entity, now: UtcMillis) -> Result<CertificateParams, TestPkiE
 }
 
 /// Sets the validity, to the second.
-pub(super) fn set_validity(
-    params: &mut CertificateParams,
-    from: UtcMillis,
-    to: UtcMillis,
-) -> Result<(), TestPkiError> {
+fn set_validity(params: &mut CertificateParams, from: UtcMillis, to: UtcMillis) -> Result<(), TestPkiError> {
     let moment = |at: UtcMillis| {
         ASN1Time::from_timestamp(at.0.div_euclid(1000))
             .map(|time| time.to_datetime())
@@ -126,7 +124,7 @@ pub(super) fn set_validity(
 }
 
 /// A positive random serial number of 16 bytes.
-pub(super) fn serial_number() -> Result<SerialNumber, TestPkiError> {
+fn serial_number() -> Result<SerialNumber, TestPkiError> {
     let mut bytes = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| mint_error("a serial number", "no randomness"))?;
     if let Some(first) = bytes.first_mut() {

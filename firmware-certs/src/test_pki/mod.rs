@@ -1,11 +1,12 @@
 //! Test PKI: every certificate that a simulated deployment needs, minted at start.
 //!
 //! For simulators, demonstrations and tests; nothing in it is trusted by a deployment that does not install its anchors.
-//! Private keys live in memory only and end with the process. Cost: seven RSA-2048 keys for the default
+//! Private keys live in memory only and end with the process. Cost: eight RSA-2048 keys for the default
 //! specification, made in parallel; 0.3 to 1 s of CPU on a current core (see [`TestPki::mint`]).
 
 mod issue;
 mod mint;
+mod signers;
 mod spec;
 
 use std::time::Duration;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use biotrust_model::Secret;
 use rcgen::KeyPair;
 
-pub use issue::{Authority, Order, Validity};
+pub use issue::{Authority, Order};
+pub use signers::TestSigner;
 
+use crate::issue::{IssueError, IssuerKey, IssuerKeyError};
 use crate::{Certificate, CsrError, Domain, TrustDomain, TrustStore};
 
 /// Longest life of a chip certificate: 20 years, leap days included.
@@ -45,9 +48,9 @@ pub enum TestPkiError {
     /// The request is not acceptable.
     #[error("certificate request: {0}")]
     Csr(#[from] CsrError),
-    /// The request names nobody.
-    #[error("the certificate request has no common name")]
-    NoCommonName,
+    /// The certificate cannot be issued.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
     /// A chip certificate for more than [`MAX_CHIP_LIFETIME`].
     #[error("{0} days are too many for a chip certificate; 20 years are the limit")]
     LifetimeTooLong(u64),
@@ -59,6 +62,16 @@ pub(crate) struct Ca {
     issuer: rcgen::Issuer<'static, KeyPair>,
 }
 
+impl IssuerKey for Ca {
+    fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, IssuerKeyError> {
+        rcgen::SigningKey::sign(self.issuer.key(), message).map_err(|error| IssuerKeyError(error.to_string()))
+    }
+}
+
 /// A domain: root first, whoever issues last.
 struct Branch {
     root: Ca,
@@ -67,10 +80,12 @@ struct Branch {
 
 /// All authorities of a simulated deployment, with their keys.
 pub struct TestPki {
-    adopter: Ca,
+    adopter: Branch,
     encryption: Certificate,
     encryption_key: KeyPair,
     device: Branch,
+    /// Another provider below the root of `device`.
+    other_provider: Ca,
     ftm: Branch,
     stranger: Ca,
 }
@@ -82,7 +97,8 @@ impl TestPki {
     /// Root and intermediate certificates of a domain, root first: what a relying party holds.
     #[must_use]
     pub fn anchors_pem(&self, domain: Domain) -> String {
-        self.branch(domain).cas().map(|ca| ca.certificate.to_pem()).collect()
+        let other = (domain == Domain::Device).then_some(&self.other_provider);
+        self.branch(domain).cas().chain(other).map(|ca| ca.certificate.to_pem()).collect()
     }
 
     /// The same as a store.
@@ -96,7 +112,7 @@ impl TestPki {
     /// The adopter's root: what the encryption certificate is checked against.
     #[must_use]
     pub fn adopter_anchor_pem(&self) -> String {
-        self.adopter.certificate.to_pem()
+        self.adopter.root.certificate.to_pem()
     }
 
     /// The certificate that captures are encrypted for (the back end's application IDA, reference IDA-FIR).
@@ -127,6 +143,7 @@ impl TestPki {
         match domain {
             Domain::Device => &self.device,
             Domain::Ftm => &self.ftm,
+            Domain::Adopter => &self.adopter,
         }
     }
 }

@@ -4,6 +4,7 @@ use rcgen::{DistinguishedName, DnType};
 use serde::Deserialize;
 
 use super::TestPkiError;
+use crate::issue::{self, SubjectError};
 
 /// Everything that is minted.
 #[derive(Debug, Deserialize)]
@@ -12,6 +13,7 @@ pub(super) struct Spec {
     pub(super) adopter: Adopter,
     pub(super) device: Branch,
     pub(super) ftm: Branch,
+    pub(super) other_provider: Entity,
     pub(super) stranger: Entity,
 }
 
@@ -57,7 +59,25 @@ impl Spec {
     }
 }
 
-/// A subject from `C=XX`-like attributes, in their order.
+/// DER of a subject from `C=XX`-like attributes, in their order.
+pub(super) fn subject<S: AsRef<str>>(attributes: &[S]) -> Result<Vec<u8>, TestPkiError> {
+    let bad = |index: usize, why| TestPkiError::Subject {
+        attribute: attributes.get(index).map(|a| a.as_ref().to_owned()).unwrap_or_default(),
+        why,
+    };
+    let split = |(index, attribute): (usize, &'_ S)| {
+        attribute
+            .as_ref()
+            .split_once('=')
+            .ok_or_else(|| bad(index, "expected TYPE=value"))
+            .map(|(kind, value)| (kind.to_owned(), value.to_owned()))
+    };
+    let pairs: Vec<_> = attributes.iter().enumerate().map(split).collect::<Result<_, _>>()?;
+    let pairs: Vec<_> = pairs.iter().map(|(kind, value)| (kind.as_str(), value.as_str())).collect();
+    issue::subject(&pairs).map_err(|(error, index)| bad(index, error.as_str()))
+}
+
+/// The same for the library that makes the authorities.
 pub(super) fn distinguished_name<S: AsRef<str>>(attributes: &[S]) -> Result<DistinguishedName, TestPkiError> {
     let mut name = DistinguishedName::new();
     for attribute in attributes.iter().map(AsRef::as_ref) {
@@ -71,13 +91,13 @@ pub(super) fn distinguished_name<S: AsRef<str>>(attributes: &[S]) -> Result<Dist
             "OU" => DnType::OrganizationalUnitName,
             "CN" => DnType::CommonName,
             "serialNumber" => DnType::CustomDnType(vec![2, 5, 4, 5]),
-            _ => return Err(bad("the type is none of C, ST, L, O, OU, CN, serialNumber")),
+            _ => return Err(bad(SubjectError::UnknownType.as_str())),
         };
         if value.is_empty() {
-            return Err(bad("the value is empty"));
+            return Err(bad(SubjectError::Empty.as_str()));
         }
         if name.get(&kind).is_some() {
-            return Err(bad("the type stands there twice; partner management keeps only the first"));
+            return Err(bad(SubjectError::Repeated.as_str()));
         }
         name.push(kind, value);
     }

@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, PublicKeyData a
 
 use super::*;
 use crate::forge::NOW;
-use crate::{Csr, Device, DeviceStore, Ftm, FtmStore, PathErrorKind, same_key};
+use crate::{Csr, Device, DeviceStore, Ftm, FtmStore, PathErrorKind, SignerPurpose, Validity, same_key};
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
@@ -59,7 +59,7 @@ fn orders_for_refusals_are_refused_for_the_right_reason() {
     let store = PKI.store::<Device>().unwrap();
     let kind = |by, validity| {
         let subject = PKI.subject_of(Domain::Device, "SN0123456789");
-        let chain = PKI.issue(&Order { by, spki_der: &spki, subject, validity }).unwrap();
+        let chain = PKI.issue(&Order::leaf(by, &spki, subject, validity)).unwrap();
         store.verify(&chain[0], NOW).map(drop).map_err(|e| e.kind)
     };
     let good = Validity::starting(NOW, MONTH);
@@ -104,7 +104,7 @@ fn requests_are_verified_before_anything_is_issued() {
     params.distinguished_name = rcgen::DistinguishedName::new();
     let nameless = params.serialize_request(&*KEY).unwrap();
     let error = PKI.issue_device_certificate(nameless.der(), NOW, MONTH).unwrap_err();
-    assert!(matches!(error, TestPkiError::NoCommonName), "{error}");
+    assert!(matches!(error, TestPkiError::Issue(IssueError::NoCommonName)), "{error}");
 }
 
 #[test]
@@ -143,4 +143,97 @@ fn serial_numbers_are_positive_and_differ() {
         .collect();
     assert_ne!(serials[0], serials[1]);
     assert!(serials.iter().all(|serial| serial.len() == 32 && serial.as_bytes()[0] < b'8'), "{serials:?}");
+}
+
+#[test]
+fn signers_are_told_apart_by_purpose_and_organisation() {
+    for (purpose, organisation) in [
+        (SignerPurpose::Management, "Example Devices Ltd"),
+        (SignerPurpose::Firmware, "Example Devices Ltd"),
+        (SignerPurpose::Metadata, "Example Identity Authority"),
+        (SignerPurpose::AttestationKey, "Example Silicon"),
+    ] {
+        let chain = PKI.issue_signer(purpose, &KEY.subject_public_key_info(), NOW, MONTH).unwrap();
+        let leaf = match purpose {
+            SignerPurpose::Metadata => {
+                PKI.adopter_store().unwrap().verify(&chain[0], NOW).unwrap().leaf().clone()
+            }
+            SignerPurpose::AttestationKey => {
+                PKI.store::<Ftm>().unwrap().verify(&chain[0], NOW).unwrap().leaf().clone()
+            }
+            _ => PKI.store::<Device>().unwrap().verify(&chain[0], NOW).unwrap().leaf().clone(),
+        };
+        assert_eq!(leaf.subject().organisation(), Some(organisation));
+        let purposes: Vec<_> = SignerPurpose::ALL.into_iter().filter(|p| leaf.has_purpose(*p)).collect();
+        assert_eq!(purposes, [purpose]);
+        assert!(leaf.may_sign_data() && !leaf.is_ca());
+    }
+    let device = PKI.issue_device_certificate(&csr(), NOW, MONTH).unwrap();
+    assert!(crate::Certificate::parse(&device[0]).unwrap().extended_key_usages().is_empty());
+}
+
+#[test]
+fn the_other_provider_is_trusted_and_another() {
+    let signer = PKI.signer_by(Authority::OtherProvider, SignerPurpose::Management, NOW).unwrap();
+    let path = PKI.store::<Device>().unwrap();
+    let path = path.verify(&signer.chain[0], NOW).unwrap();
+    assert_eq!(path.leaf().subject().organisation(), Some("Other Devices Ltd"));
+    assert_eq!(PKI.organisation_of(Authority::OtherProvider), "Other Devices Ltd");
+    assert_eq!(signer.chain[1..], path.issuers().take(1).map(|ca| ca.der().to_vec()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_signer_holds_the_key_of_its_certificate() {
+    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    let signer = PKI.signer(SignerPurpose::Metadata, NOW).unwrap();
+    let leaf = crate::Certificate::parse(&signer.chain[0]).unwrap();
+    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, leaf.spki_der());
+    assert!(key.verify(b"message", &signer.sign_rs256(b"message")).is_ok());
+    assert!(key.verify(b"massage", &signer.sign_rs256(b"message")).is_err());
+    let pair = KeyPair::from_der_and_sign_algo(
+        &signer.pkcs8().expose().to_vec().try_into().unwrap(),
+        &PKCS_RSA_SHA256,
+    );
+    assert_eq!(pair.unwrap().subject_public_key_info(), leaf.spki_der());
+}
+
+#[test]
+fn a_tls_server_has_its_names() {
+    let (chain, key) = PKI.tls_server(&["localhost", "127.0.0.1", "::1"], NOW).unwrap();
+    let leaf = crate::Certificate::parse(&chain[0]).unwrap();
+    assert_eq!(leaf.extended_key_usages(), ["1.3.6.1.5.5.7.3.1"]);
+    let names: [&[u8]; 3] =
+        [b"\x82\x09localhost", b"\x87\x04\x7f\0\0\x01", b"\x87\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"];
+    let names = names.concat();
+    assert!(chain[0].windows(names.len()).any(|window| window == names));
+    assert!(PKI.store::<Device>().unwrap().verify(&chain[0], NOW).is_ok());
+    assert!(key.len() > 1000);
+    assert!(PKI.tls_server(&["Gerät"], NOW).is_err(), "a host name is ASCII");
+}
+
+#[test]
+fn the_providers_key_issues_what_the_provider_issues() {
+    let chain = PKI.provider_chain_der();
+    let certificate = crate::Certificate::parse(&chain[0]).unwrap();
+    let issuer = crate::issue::FileIssuer::new(certificate, &PKI.provider_key_pkcs8()).unwrap();
+    let csr = Csr::verify(&csr()).unwrap();
+    let made =
+        crate::issue::device_certificate(&issuer, &csr, crate::Validity::starting(NOW, MONTH)).unwrap();
+    assert!(PKI.store::<Device>().unwrap().verify(made.der(), NOW).is_ok());
+    assert_eq!(chain[1..], [] as [Vec<u8>; 0]);
+}
+
+#[test]
+fn sub_authorities_can_be_ordered() {
+    let spki = KEY.subject_public_key_info();
+    let order = |is_ca| {
+        let subject = PKI.subject_of(Domain::Device, "Sub");
+        let order =
+            Order::leaf(Authority::DeviceProvider, &spki, subject, crate::Validity::starting(NOW, MONTH));
+        let order = Order { is_ca, path_len: Some(0), ..order };
+        crate::Certificate::parse(&PKI.issue(&order).unwrap()[0]).unwrap()
+    };
+    let (sub, leaf) = (order(true), order(false));
+    assert_eq!((sub.is_ca(), sub.path_len(), sub.may_sign_certificates()), (true, Some(0), true));
+    assert_eq!((leaf.is_ca(), leaf.path_len(), leaf.may_sign_certificates()), (false, None, false));
 }
