@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+};
 use biotrust_model::time::UtcMillis;
 
 use crate::Certificate;
@@ -18,6 +20,10 @@ pub(crate) const PRINTABLE: u8 = 0x13;
 pub(crate) const IA5: u8 = 0x16;
 
 const SHA256_RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 11];
+pub(crate) const SHA384_RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 12];
+pub(crate) const PSS: &[u64] = &[1, 2, 840, 113_549, 1, 1, 10];
+const SHA256: &[u64] = &[2, 16, 840, 1, 101, 3, 4, 2, 1];
+const MGF1: &[u64] = &[1, 2, 840, 113_549, 1, 1, 8];
 pub(crate) const SHA1_RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 5];
 
 /// The moment of all tests: 2030-01-01T00:00:00Z.
@@ -72,8 +78,15 @@ pub(crate) fn plain_name(cn: &str) -> Vec<u8> {
     name(&[(O, UTF8, "Acme"), (CN, UTF8, cn)])
 }
 
+/// An algorithm with the parameters that belong to it: those of RSASSA-PSS (SHA-256, 32 bytes of salt), else NULL.
 fn algorithm(arcs: &[u64]) -> Vec<u8> {
-    seq(&[&oid(arcs), &[0x05, 0x00]])
+    if arcs != PSS {
+        return seq(&[&oid(arcs), &[0x05, 0x00]]);
+    }
+    let hash = tlv(0xA0, &[&algorithm(SHA256)]);
+    let mask = tlv(0xA1, &[&seq(&[&oid(MGF1), &algorithm(SHA256)])]);
+    let salt = tlv(0xA2, &[&[0x02, 0x01, 0x20]]);
+    seq(&[&oid(arcs), &seq(&[&hash, &mask, &salt])])
 }
 
 fn time(at: UtcMillis) -> Vec<u8> {
@@ -108,6 +121,19 @@ pub(crate) fn short_spki(bytes: usize) -> Vec<u8> {
     seq(&[&algorithm(&[1, 2, 840, 113_549, 1, 1, 1]), &tlv(0x03, &[&[0x00], &rsa])])
 }
 
+/// SubjectPublicKeyInfo of a P-256 key: the curve's base point.
+pub(crate) fn p256_spki() -> Vec<u8> {
+    let point = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+                 4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    let kind = seq(&[&oid(&[1, 2, 840, 10045, 2, 1]), &oid(&[1, 2, 840, 10045, 3, 1, 7])]);
+    seq(&[&kind, &tlv(0x03, &[&[0x00], &hex::decode(point).unwrap()])])
+}
+
+/// SubjectPublicKeyInfo of an Ed25519 key: the curve's base point.
+pub(crate) fn ed25519_spki() -> Vec<u8> {
+    seq(&[&seq(&[&oid(&[1, 3, 101, 112])]), &tlv(0x03, &[&[0x00, 0x58], &[0x66; 31]])])
+}
+
 /// A certificate in the making.
 #[derive(Clone)]
 pub(crate) struct Forge {
@@ -120,6 +146,8 @@ pub(crate) struct Forge {
     pub(crate) extensions: Vec<Vec<u8>>,
     pub(crate) outer_algorithm: &'static [u64],
     pub(crate) inner_algorithm: &'static [u64],
+    /// Version 1: neither a version nor extensions.
+    pub(crate) v1: bool,
 }
 
 impl Forge {
@@ -134,6 +162,7 @@ impl Forge {
             extensions,
             outer_algorithm: SHA256_RSA,
             inner_algorithm: SHA256_RSA,
+            v1: false,
         }
     }
 
@@ -164,18 +193,27 @@ impl Forge {
 
     pub(crate) fn der(&self, signer: &RsaKeyPair) -> Vec<u8> {
         let extensions = seq(&self.extensions.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let (version, extensions) = match self.v1 {
+            false => (tlv(0xA0, &[&[0x02, 0x01, 0x02]]), tlv(0xA3, &[&extensions])),
+            true => (Vec::new(), Vec::new()),
+        };
         let body = seq(&[
-            &tlv(0xA0, &[&[0x02, 0x01, 0x02]]),
+            &version,
             &tlv(0x02, &[&self.serial]),
             &algorithm(self.inner_algorithm),
             &self.issuer,
             &seq(&[&time(self.from), &time(self.to)]),
             &self.subject,
             &self.spki,
-            &tlv(0xA3, &[&extensions]),
+            &extensions,
         ]);
+        let scheme: &dyn RsaEncoding = match self.outer_algorithm {
+            SHA384_RSA => &RSA_PKCS1_SHA384,
+            PSS => &RSA_PSS_SHA256,
+            _ => &RSA_PKCS1_SHA256,
+        };
         let mut signature = vec![0; signer.public_modulus_len()];
-        signer.sign(&RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), &body, &mut signature).unwrap();
+        signer.sign(scheme, &aws_lc_rs::rand::SystemRandom::new(), &body, &mut signature).unwrap();
         seq(&[&body, &algorithm(self.outer_algorithm), &tlv(0x03, &[&[0x00], &signature])])
     }
 

@@ -297,4 +297,6 @@ fn failed<D: TrustDomain>(certificate: &Certificate, kind: PathErrorKind) -> Pat
 }
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;
