@@ -11,7 +11,7 @@ use crate::StoreError;
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a directory is searched for, in any letter case.
-const EXTENSIONS: &[&str] = &["pem", "crt", "cer"];
+const EXTENSIONS: &[&str] = &["pem", "crt", "cer", "der", "p7b", "p7c"];
 
 /// Reads files, and the certificate files directly inside directories (sorted by name, so that messages are stable).
 pub(crate) fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

@@ -8,6 +8,7 @@
 //!
 //! Nothing here touches the network; files are read in one module (`files`). Time is an argument.
 
+pub mod ber;
 mod bundle;
 mod certificate;
 mod csr;
@@ -17,6 +18,7 @@ pub mod issue;
 mod name;
 mod path;
 pub mod pem;
+pub mod pkcs7;
 mod purpose;
 mod store;
 mod test_pki;

@@ -109,7 +109,8 @@ impl<D: TrustDomain> TrustStore<D> {
         }
     }
 
-    /// Loads files, and the `*.pem`, `*.crt` and `*.cer` files directly inside directories. Blocking.
+    /// Loads files, and the files directly inside directories whose extension is that of certificates (`pem`, `crt`,
+    /// `cer`, `der`, `p7b`, `p7c`). Blocking.
     ///
     /// An empty directory gives an empty store; a path that does not exist is an error.
     ///
@@ -123,7 +124,7 @@ impl<D: TrustDomain> TrustStore<D> {
         Ok(store)
     }
 
-    /// A store of the certificates in `bytes` (PEM or DER).
+    /// A store of the certificates in `bytes` (PEM, DER or PKCS#7).
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -133,7 +134,7 @@ impl<D: TrustDomain> TrustStore<D> {
         Ok(store)
     }
 
-    /// Adds the certificates in `bytes` (PEM or DER, any number), which came from `source`; known ones once only.
+    /// Adds the certificates in `bytes` (PEM, DER or PKCS#7, any number), which came from `source`; known ones once only.
     ///
     /// # Errors
     /// When one of them is unreadable or not the certificate of a CA; the store is then unchanged.
