@@ -12,6 +12,7 @@ pub mod conformance;
 mod device;
 mod error;
 mod ftm;
+pub mod key_files;
 mod pipe;
 
 pub use cancel::Cancel;

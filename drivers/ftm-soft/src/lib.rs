@@ -9,25 +9,24 @@
 //! durable before a call returns; making a key takes some hundred milliseconds.
 
 mod key;
-mod store;
 #[cfg(test)]
 mod tests;
 mod vault;
 
 use std::path::Path;
 
+use biotrust_driver_api::key_files::{KeyFiles, checked_name};
 use biotrust_driver_api::{Ftm, FtmError, KeyHandle, Sealer};
 use biotrust_model::Level;
 use biotrust_model::evidence::{Binding, FtmKind, KeySlot, Proof};
 
 use key::SoftKey;
-use store::Store;
 use vault::Vault;
 
 /// An FTM whose keys are files: `NAME.current.key` and, while a rotation is open, `NAME.next.key`, each the PKCS#8 of an
 /// RSA-2048 key sealed under the key of this host. Only ever L0.
 pub struct SoftFtm {
-    store: Store,
+    files: KeyFiles,
     vault: Vault,
     notices: Vec<String>,
 }
@@ -44,9 +43,9 @@ impl SoftFtm {
     /// `Unusable` when others than this user may enter it, with the command that mends it, or the host key cannot be
     /// had; `Failed` when it cannot be made or opened, or another process uses it; whatever the sealer has to say.
     pub fn open(directory: &Path, sealer: Option<&mut dyn Sealer>) -> Result<Self, FtmError> {
-        let store = Store::open(directory)?;
-        let vault = Vault::open(&store, sealer)?;
-        let mut ftm = Self { store, vault, notices: Vec::new() };
+        let files = KeyFiles::open(directory)?;
+        let vault = Vault::open(&files, sealer)?;
+        let mut ftm = Self { files, vault, notices: Vec::new() };
         ftm.seal_old_keys()?;
         Ok(ftm)
     }
@@ -54,12 +53,12 @@ impl SoftFtm {
     /// Seals the keys that earlier versions left as they were; each in one step. One that is no good is left alone: it
     /// is refused when it is used.
     fn seal_old_keys(&mut self) -> Result<(), FtmError> {
-        for (name, slot) in self.store.keys()? {
-            let read = checked(&name).and_then(|()| self.store.read(&name, slot));
+        for (name, slot) in self.files.keys()? {
+            let read = checked_name(&name).and_then(|()| self.files.read(&name, slot));
             let sound = |file: &[u8]| SoftKey::from_pkcs8(&name, file).map(drop);
             match read {
                 Ok(Some(file)) if vault::is_plain(&file) => match sound(&file) {
-                    Ok(()) => self.store.write(&name, slot, &self.vault.seal(&name, &file)?)?,
+                    Ok(()) => self.files.write(&name, slot, &self.vault.seal(&name, &file)?)?,
                     Err(error) => self.notices.push(error.to_string()),
                 },
                 Ok(_) => {}
@@ -71,8 +70,8 @@ impl SoftFtm {
 
     /// Reads the key in `slot`.
     fn key(&self, name: &str, slot: KeySlot) -> Result<SoftKey, FtmError> {
-        checked(name)?;
-        let file = self.store.read(name, slot)?.ok_or_else(|| FtmError::NoKey(name.to_owned()))?;
+        checked_name(name)?;
+        let file = self.files.read(name, slot)?.ok_or_else(|| FtmError::NoKey(name.to_owned()))?;
         SoftKey::from_pkcs8(name, &self.vault.unseal(name, &file)?)
     }
 }
@@ -84,17 +83,17 @@ impl Ftm for SoftFtm {
         common_name: &str,
         organisation: &str,
     ) -> Result<Vec<u8>, FtmError> {
-        checked(name)?;
+        checked_name(name)?;
         let key = SoftKey::generate()?;
         let request = key.certificate_request(common_name, organisation)?;
-        self.store.write(name, KeySlot::Next, &self.vault.seal(name, &key.to_pkcs8()?)?)?;
+        self.files.write(name, KeySlot::Next, &self.vault.seal(name, &key.to_pkcs8()?)?)?;
         Ok(request)
     }
 
     fn finish_rotation(&mut self, name: &str) -> Result<(), FtmError> {
         // A next key that cannot be used must not replace one that can.
         self.key(name, KeySlot::Next)?;
-        self.store.promote(name)
+        self.files.promote(name)
     }
 
     fn load(&mut self, name: &str) -> Result<Box<dyn KeyHandle>, FtmError> {
@@ -109,12 +108,11 @@ impl Ftm for SoftFtm {
         }
     }
 
-    /// Removes the files; it does not overwrite them first. Journals, copy-on-write and wear levelling write new blocks
-    /// and keep the old ones, so overwriting would promise what it cannot do, and a crash in the middle would leave half a
-    /// key. What a disk may not keep does not belong on it: that is what level L1 is for.
+    /// Overwrites and removes the files. A disk may keep old blocks all the same: what it may not keep does not belong on
+    /// it, and that is what level L1 is for.
     fn destroy(&mut self, name: &str) -> Result<(), FtmError> {
-        checked(name)?;
-        self.store.remove(name)
+        checked_name(name)?;
+        self.files.remove(name)
     }
 
     fn kind(&self) -> FtmKind {
@@ -136,14 +134,4 @@ impl Ftm for SoftFtm {
     fn notices(&mut self) -> Vec<String> {
         self.notices.clone()
     }
-}
-
-/// Names become names of files, so they are of a small alphabet: `[A-Za-z0-9_-]{1,64}`.
-fn checked(name: &str) -> Result<(), FtmError> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
-        return Ok(());
-    }
-    let name = name.chars().take(64).flat_map(char::escape_default).collect();
-    Err(FtmError::Unusable { name, why: "a name is 1 to 64 letters, digits, `-` or `_`".into() })
 }

@@ -54,7 +54,7 @@ impl Home {
     /// What the file of a key holds, opened.
     fn opened(&self, name: &str) -> Vec<u8> {
         let ftm = self.open();
-        let file = ftm.store.read(name, KeySlot::Current).unwrap().unwrap();
+        let file = ftm.files.read(name, KeySlot::Current).unwrap().unwrap();
         ftm.vault.unseal(name, &file).unwrap().to_vec()
     }
 }
@@ -378,4 +378,44 @@ fn a_first_start_with_a_tpm_never_writes_the_host_key_open() {
     let key = enrolled(&mut SoftFtm::open(&home.keys, Some(&mut Turning(1))).unwrap(), "SN1");
     assert!(home.file("host.key.sealed").exists() && !home.file("host.key").exists());
     assert_eq!(current(&mut SoftFtm::open(&home.keys, Some(&mut Turning(1))).unwrap(), "SN1"), key);
+}
+
+// Keys that go.
+
+#[test]
+fn what_a_crash_left_half_removed_goes_at_the_next_start_and_never_a_key_in_use() {
+    let home = Home::new();
+    let key = enrolled(&mut home.open(), "SN1");
+    // Before a replacement: the current key has a second name.
+    std::fs::hard_link(home.file("SN1.current.key"), home.file("SN1.current.key.gone")).unwrap();
+    assert_eq!(current(&mut home.open(), "SN1"), key, "the key in use is not overwritten");
+    assert_eq!(home.files(), ["SN1.current.key"]);
+    // After a removal: only the second name is left. What it holds is overwritten, as a reader that holds it open sees.
+    std::fs::rename(home.file("SN1.current.key"), home.file("SN1.current.key.gone")).unwrap();
+    let mut held = std::fs::File::open(home.file("SN1.current.key.gone")).unwrap();
+    assert!(matches!(home.open().load("SN1"), Err(FtmError::NoKey(_))));
+    assert!(home.files().is_empty());
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut held, &mut content).unwrap();
+    assert!(content.len() > 1000 && content.iter().all(|b| *b == 0));
+}
+
+#[test]
+fn replaced_and_destroyed_keys_are_overwritten() {
+    let home = Home::new();
+    let mut ftm = home.open();
+    enrolled(&mut ftm, "SN1");
+    let wiped = |held: &mut std::fs::File| {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(held, &mut content).unwrap();
+        content.iter().all(|b| *b == 0)
+    };
+    let mut first = std::fs::File::open(home.file("SN1.current.key")).unwrap();
+    enrolled(&mut ftm, "SN1");
+    assert!(wiped(&mut first));
+    let mut second = std::fs::File::open(home.file("SN1.current.key")).unwrap();
+    assert!(!wiped(&mut second), "negative control");
+    std::io::Seek::rewind(&mut second).unwrap();
+    ftm.destroy("SN1").unwrap();
+    assert!(wiped(&mut second));
 }

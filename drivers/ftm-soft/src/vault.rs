@@ -6,10 +6,9 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
+use biotrust_driver_api::key_files::KeyFiles;
 use biotrust_driver_api::{FtmError, Sealer};
 use zeroize::Zeroizing;
-
-use crate::store::Store;
 
 /// How a sealed key begins; a PKCS#8 of before begins with 30h. Then the nonce, the ciphertext and its tag.
 const MAGIC: &[u8; 4] = b"BTK1";
@@ -26,12 +25,12 @@ pub(crate) struct Vault(RandomizedNonceKey);
 
 impl Vault {
     /// Reads the host key, making it at the first start. With a `sealer` a plain host key is sealed to it and removed.
-    pub(crate) fn open(store: &Store, sealer: Option<&mut dyn Sealer>) -> Result<Self, FtmError> {
-        let plain = store.read_file("of the host", PLAIN_FILE)?;
-        let sealed = store.read_file("of the host", SEALED_FILE)?;
+    pub(crate) fn open(files: &KeyFiles, sealer: Option<&mut dyn Sealer>) -> Result<Self, FtmError> {
+        let plain = files.read_file("of the host", PLAIN_FILE)?;
+        let sealed = files.read_file("of the host", SEALED_FILE)?;
         match (sealer, sealed) {
             (None, None) => {
-                let key = plain.map_or_else(|| made(|key| store.write_file(PLAIN_FILE, key)), Ok)?;
+                let key = plain.map_or_else(|| made(|key| files.write_file(PLAIN_FILE, key)), Ok)?;
                 Self::new(&key)
             }
             (None, Some(_)) => Err(unusable(
@@ -42,16 +41,16 @@ impl Vault {
                 let vault = Self::new(sealer.unseal(&sealed)?.expose())?;
                 // A crash between sealing it and removing it.
                 if plain.is_some() {
-                    store.remove_file(PLAIN_FILE)?;
+                    files.remove_file(PLAIN_FILE)?;
                 }
                 Ok(vault)
             }
             (Some(sealer), None) => {
-                let mut seal = |key: &[u8]| store.write_file(SEALED_FILE, &sealer.seal(key)?);
+                let mut seal = |key: &[u8]| files.write_file(SEALED_FILE, &sealer.seal(key)?);
                 let Some(key) = plain else { return Self::new(&made(seal)?) };
                 let vault = Self::new(&key)?;
                 seal(&key)?;
-                store.remove_file(PLAIN_FILE)?;
+                files.remove_file(PLAIN_FILE)?;
                 Ok(vault)
             }
         }
