@@ -188,7 +188,8 @@ impl State {
         self.rotate = false;
         self.refused = None;
         self.enrolling.reset();
-        self.renew_at = Some(renewal(&held, at).0);
+        // A certificate that ends soon, because its issuer does, is not renewed without a pause.
+        self.renew_at = Some(renewal(&held, at).max(at.now.plus(at.policy.retry_most)).0);
         let before = self.held.replace(held.clone()).filter(|before| before.spki != held.spki);
         self.unconfirmed =
             Some(Confirmation { certificate: held.sha256, destroyed: before.map(|before| before.spki) });
