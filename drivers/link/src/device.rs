@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use biotrust_driver_api::DeviceErrorKind;
 use zeroize::Zeroizing;
 
+use biotrust_spdm::{Responder, message::ErrorCode};
+
 use crate::LinkError;
 use crate::mctp::{self, Assembled, DEVICE_EID, HOST_EID, Receiver, Route, Tag};
 use crate::message::{self, Event, Header, Kind, Op, Parsed, Request, Response, VERSION};
@@ -30,6 +32,12 @@ impl Ticket {
     }
 }
 
+/// The right to answer one SPDM message, once.
+#[derive(Debug)]
+pub struct SpdmTicket {
+    session: u64,
+}
+
 /// What came from the host.
 #[derive(Debug)]
 pub enum Incoming {
@@ -40,6 +48,14 @@ pub enum Incoming {
         ticket: Ticket,
         /// What is asked.
         request: Request,
+    },
+    /// An SPDM message, to be answered with [`DeviceRole::respond_spdm`] and what `biotrust_spdm::Responder` says. Until
+    /// then others are refused as busy.
+    Spdm {
+        /// For the answer.
+        ticket: SpdmTicket,
+        /// The SPDM message.
+        message: Zeroizing<Vec<u8>>,
     },
     /// Bytes to send now: the refusal of a request that could not be passed on.
     Reply(Vec<u8>),
@@ -54,6 +70,8 @@ struct Open {
 pub struct DeviceRole {
     receiver: Receiver,
     open: HashMap<u32, Open>,
+    /// Tag of the SPDM message that is being answered.
+    spdm: Option<u8>,
     session: u64,
     next_event_tag: u8,
 }
@@ -68,7 +86,13 @@ impl DeviceRole {
     /// A role before the first HELLO.
     #[must_use]
     pub fn new() -> Self {
-        Self { receiver: Receiver::new(DEVICE_EID), open: HashMap::new(), session: 0, next_event_tag: 0 }
+        Self {
+            receiver: Receiver::new(DEVICE_EID),
+            open: HashMap::new(),
+            spdm: None,
+            session: 0,
+            next_event_tag: 0,
+        }
     }
 
     /// Takes in bytes from the line. Noise and messages that are too long are dropped: the host will ask again.
@@ -81,6 +105,9 @@ impl DeviceRole {
     fn accept(&mut self, message: &Assembled) -> Option<Incoming> {
         if message.route.source != HOST_EID {
             return None;
+        }
+        if let Some(message_of_spdm) = mctp::as_spdm(&message.bytes) {
+            return self.accept_spdm(message.route.tag, message_of_spdm);
         }
         let Ok(Some(Parsed { header: Header { kind: Kind::Request, op, id }, body })) =
             message::parse(&message.bytes)
@@ -101,6 +128,7 @@ impl DeviceRole {
                 if request.op() == Op::Hello {
                     self.session += 1;
                     self.open.clear();
+                    self.spdm = None;
                 }
                 if self.open.len() >= MAX_OPEN {
                     let why = "too many requests are open";
@@ -118,6 +146,40 @@ impl DeviceRole {
                 Some(Incoming::Reply(refusal(op, id, tag, DeviceErrorKind::Protocol, &why)))
             }
         }
+    }
+
+    fn accept_spdm(&mut self, tag: Tag, message: &[u8]) -> Option<Incoming> {
+        if !tag.owner {
+            // An answer, and a device asks nothing.
+            return None;
+        }
+        let refuse =
+            |code| Some(Incoming::Reply(to_host(tag.value, false, &mctp::spdm(&Responder::error(code)))));
+        if message.len() > biotrust_spdm::MAX_MESSAGE {
+            return refuse(ErrorCode::REQUEST_TOO_LARGE);
+        }
+        if self.spdm.is_some() {
+            return refuse(ErrorCode::BUSY);
+        }
+        self.spdm = Some(tag.value);
+        let message = Zeroizing::new(message.to_vec());
+        Some(Incoming::Spdm { ticket: SpdmTicket { session: self.session }, message })
+    }
+
+    /// The bytes of the answer to the SPDM message of `ticket`; none when a HELLO came since.
+    #[must_use]
+    pub fn respond_spdm(&mut self, ticket: SpdmTicket, answer: &[u8]) -> Vec<u8> {
+        if ticket.session != self.session {
+            return Vec::new();
+        }
+        let Some(tag) = self.spdm.take() else { return Vec::new() };
+        to_host(tag, false, &mctp::spdm(answer))
+    }
+
+    /// The bytes that say that this device has no trust module.
+    #[must_use]
+    pub fn refuse_spdm(&mut self, ticket: SpdmTicket) -> Vec<u8> {
+        self.respond_spdm(ticket, &Responder::error(ErrorCode::UNSUPPORTED_REQUEST))
     }
 
     /// The bytes of the answer to the request of `ticket`; none when a HELLO came since. A response that does not fit
@@ -186,7 +248,7 @@ mod tests {
     fn ticket(incoming: Vec<Incoming>) -> Ticket {
         match only(incoming) {
             Incoming::Request { ticket, .. } => ticket,
-            Incoming::Reply(_) => panic!("refused"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -348,7 +410,7 @@ mod tests {
             line.extend(next);
             let ids: Vec<u32> = device.receive(&line).into_iter().filter_map(|i| match i {
                 Incoming::Request { ticket, .. } => Some(ticket.id()),
-                Incoming::Reply(_) => None,
+                Incoming::Spdm { .. } | Incoming::Reply(_) => None,
             }).collect();
             // A flag at either end may be hit without harm: frames share flags.
             prop_assert!(ids == [second] || (ids == [first, second] && (at == 0 || line[at] ^ flip == 0x7E)), "{ids:?}");

@@ -8,6 +8,7 @@ mod tags;
 use std::collections::HashMap;
 
 use biotrust_model::Level;
+use zeroize::Zeroizing;
 
 use crate::LinkError;
 use crate::mctp::{self, Assembled, DEVICE_EID, HOST_EID, Receiver, Route, Tag};
@@ -27,15 +28,31 @@ pub enum Received {
         /// The response, or the device's refusal.
         result: Result<Response, Refusal>,
     },
+    /// The answer to an open SPDM message.
+    Spdm {
+        /// Id that [`HostRole::spdm`] gave.
+        id: u32,
+        /// The SPDM message, for `biotrust_spdm::Requester`.
+        message: Zeroizing<Vec<u8>>,
+    },
     /// Something unasked.
     Event(Event),
 }
 
 struct Open {
-    op: Op,
+    question: Question,
     tag: u8,
-    /// How many parts a capture must bring.
-    parts: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Link {
+        op: Op,
+        /// How many parts a capture must bring.
+        parts: usize,
+    },
+    /// An SPDM message. It has no id: its answer is known by its tag.
+    Spdm,
 }
 
 /// The host's end of a link to one device.
@@ -76,17 +93,42 @@ impl HostRole {
         };
         let id = self.next_id;
         let message = message::encode_request(id, request)?;
-        let tag = self.tags.take(op).ok_or(LinkError::TooManyRequests)?;
+        let tag = match op {
+            Op::Hello | Op::CaptureCancel => Some(Tags::urgent()),
+            _ => self.tags.take(),
+        };
+        let tag = tag.ok_or(LinkError::TooManyRequests)?;
         if op == Op::Hello {
             self.level = None;
-            let earlier = self.open.iter().filter(|(_, open)| open.op != Op::Hello);
+            let is_hello = |open: &Open| matches!(open.question, Question::Link { op: Op::Hello, .. });
+            let earlier = self.open.iter().filter(|(_, open)| !is_hello(open));
             let void: Vec<u32> = earlier.map(|(id, _)| *id).collect();
             void.into_iter().for_each(|id| self.forget(id));
         }
+        Ok(self.ask(Open { question: Question::Link { op, parts }, tag }, &message))
+    }
+
+    /// The bytes to send for the SPDM message `message`, and the id of its answer.
+    ///
+    /// # Errors
+    /// [`LinkError::TooManyRequests`] while another one is open; [`LinkError::TooLong`].
+    pub fn spdm(&mut self, message: &[u8]) -> Result<(u32, Vec<u8>), LinkError> {
+        if message.len() > biotrust_spdm::MAX_MESSAGE {
+            return Err(LinkError::TooLong { limit: biotrust_spdm::MAX_MESSAGE });
+        }
+        if self.open.values().any(|open| open.question == Question::Spdm) {
+            return Err(LinkError::TooManyRequests);
+        }
+        let tag = self.tags.take().ok_or(LinkError::TooManyRequests)?;
+        Ok(self.ask(Open { question: Question::Spdm, tag }, &mctp::spdm(message)))
+    }
+
+    fn ask(&mut self, open: Open, message: &[u8]) -> (u32, Vec<u8>) {
+        let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        self.open.insert(id, Open { op, tag, parts });
-        let route = Route { source: HOST_EID, destination: DEVICE_EID, tag: Tag { value: tag, owner: true } };
-        Ok((id, mctp::encode(route, &message)))
+        let tag = Tag { value: open.tag, owner: true };
+        self.open.insert(id, open);
+        (id, mctp::encode(Route { source: HOST_EID, destination: DEVICE_EID, tag }, message))
     }
 
     /// Nobody waits for the answer to `id` any more; it will be dropped when it comes.
@@ -103,7 +145,7 @@ impl HostRole {
     pub fn receive(&mut self, bytes: &[u8], received: &mut Vec<Received>) -> Result<(), LinkError> {
         for message in self.receiver.push(bytes) {
             let accepted = self.accept(&message?)?;
-            if !matches!(accepted, Some(Received::Response { .. })) {
+            if !matches!(accepted, Some(Received::Response { .. } | Received::Spdm { .. })) {
                 self.unasked = self.unasked.saturating_add(1);
             }
             received.extend(accepted);
@@ -121,6 +163,9 @@ impl HostRole {
         if message.route.source != DEVICE_EID {
             return Ok(None);
         }
+        if let Some(message_of_spdm) = mctp::as_spdm(&message.bytes) {
+            return self.spdm_answer(message.route.tag, message_of_spdm);
+        }
         let Some(Parsed { header, body }) = message::parse(&message.bytes)? else { return Ok(None) };
         let limit = header.kind.longest();
         if message.bytes.len() > limit {
@@ -135,22 +180,41 @@ impl HostRole {
         }
     }
 
+    fn spdm_answer(&mut self, tag: Tag, message: &[u8]) -> Result<Option<Received>, LinkError> {
+        if self.level.is_none() || tag.owner {
+            // Left over from an earlier session; or a question, and a host is asked nothing.
+            return Ok(None);
+        }
+        let is_it = |open: &Open| open.question == Question::Spdm && open.tag == tag.value;
+        let Some(id) = self.open.iter().find(|(_, open)| is_it(open)).map(|(id, _)| *id) else {
+            self.tags.answered_late_under(tag.value);
+            return Ok(None);
+        };
+        if message.len() > biotrust_spdm::MAX_MESSAGE {
+            return Err(LinkError::TooLong { limit: biotrust_spdm::MAX_MESSAGE });
+        }
+        self.open.remove(&id);
+        self.tags.release(tag.value);
+        Ok(Some(Received::Spdm { id, message: Zeroizing::new(message.to_vec()) }))
+    }
+
     fn answer(&mut self, header: Header, body: &[u8]) -> Result<Option<Received>, LinkError> {
         let Header { kind, op, id } = header;
-        let Some(open) = self.open.get(&id) else {
+        let Some(Open { question: Question::Link { op: asked, parts }, .. }) = self.open.get(&id) else {
             // Nobody waits for it any more, or it belongs to an earlier session.
             self.tags.answered_late(id);
             return Ok(None);
         };
-        if self.level.is_none() && (open.op != Op::Hello || op != Op::Hello.code()) {
+        let (asked, parts) = (*asked, *parts);
+        if self.level.is_none() && (asked != Op::Hello || op != Op::Hello.code()) {
             return Ok(None);
         }
-        if op != open.op.code() {
-            return Err(LinkError::WrongAnswer { asked: open.op, answered: op });
+        if op != asked.code() {
+            return Err(LinkError::WrongAnswer { asked, answered: op });
         }
         let result = match kind {
             Kind::Error => Err(message::decode_error(body)?),
-            _ => Ok(self.check(message::decode_response(open.op, body)?, open.parts)?),
+            _ => Ok(self.check(message::decode_response(asked, body)?, parts)?),
         };
         if let Ok(Response::Hello(description)) = &result {
             self.level = Some(description.level);

@@ -15,7 +15,7 @@ pub mod message;
 #[cfg(test)]
 mod testing;
 
-pub use device::{DeviceRole, Incoming, Ticket};
+pub use device::{DeviceRole, Incoming, SpdmTicket, Ticket};
 pub use driver::LinkFactory;
 pub use error::LinkError;
 pub use host::{HostRole, Received, Refusal};

@@ -87,6 +87,7 @@ pub(crate) fn requests() -> Vec<Request> {
         callback_id: "http://127.0.0.1:4501/".into(),
         service_version: "0.1.0".into(),
         digital_id_key: DigitalIdKey::Chip,
+        level: Level::L0,
     };
     let mut registration = capture_job(&[], Duration::from_millis(1500));
     (registration.purpose, registration.auth) = (Purpose::Registration, None);

@@ -1,18 +1,20 @@
 //! What the daemon holds of an open device: one type per level, so that neither can be used as the other.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{
-    Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, Device, DeviceError, DeviceErrorKind,
-    InfoJob, L0Device, L1Device, L1Keys, Pipe, SelfReport, SignedBlock, StreamJob,
+    Cancel, CaptureJob, CaptureOutcome, CapturedImage, ChipDocument, Description, Device, DeviceClock,
+    DeviceError, DeviceErrorKind, DigitalIdKey, FirmwareState, InfoJob, L0Device, L1Device, L1Keys, Pipe,
+    SelfReport, SignedBlock, StreamJob,
 };
+use biotrust_model::evidence::{Binding, KeySlot, Proof};
 use biotrust_model::time::{Clock, UtcMillis};
 
 use super::line::Line;
 use super::reader;
+use super::trust::Trust;
 use crate::host::Received;
 use crate::message::{Captured, Image, Op, Request, Response};
 
@@ -20,9 +22,12 @@ use crate::message::{Captured, Image, Op, Request, Response};
 const FAREWELL: Duration = Duration::from_millis(50);
 
 /// Level L0: the device delivers images.
-pub(super) enum Images {}
-/// Level L1: the device delivers signed blocks.
-pub(super) enum Blocks {}
+pub(super) struct Images;
+/// Level L1: the device delivers signed blocks, and has a trust module.
+#[derive(Default)]
+pub(super) struct Blocks {
+    trust: Trust,
+}
 
 /// An open device of the level `L`. Dropping it ends the reading thread and closes the line.
 pub(super) struct Handle<L> {
@@ -30,12 +35,13 @@ pub(super) struct Handle<L> {
     reader: Option<JoinHandle<()>>,
     description: Description,
     clock: Arc<dyn Clock>,
-    level: PhantomData<L>,
+    level: L,
 }
 
 impl<L> Handle<L> {
     /// Starts to read `line`; `early` came while it was opened.
     pub(super) fn start(
+        level: L,
         line: Arc<Line>,
         pipe: Box<dyn Pipe>,
         early: Vec<Received>,
@@ -47,7 +53,7 @@ impl<L> Handle<L> {
             .name("link-reader".into())
             .spawn(move || reader::run(&read, pipe, early))
             .map_err(|e| DeviceError::caused(DeviceErrorKind::Internal, "no thread for the device", e))?;
-        Ok(Self { line, reader: Some(reader), description, clock, level: PhantomData })
+        Ok(Self { line, reader: Some(reader), description, clock, level })
     }
 
     /// Asks, and takes the answer out of the type that all answers share.
@@ -166,5 +172,68 @@ impl L1Device for Handle<Blocks> {
             chain: chain.to_vec(),
         };
         self.ask(request, timeout, only!(Response::InstallEncryptionCertificate => ()))
+    }
+
+    fn prove(
+        &self,
+        binding: &Binding,
+        key: Option<KeySlot>,
+        timeout: Duration,
+    ) -> Result<Proof, DeviceError> {
+        self.level.trust.prove(&self.line, binding, key, timeout)
+    }
+
+    fn sign_as_chip(
+        &self,
+        document: ChipDocument,
+        payload: &str,
+        timeout: Duration,
+    ) -> Result<String, DeviceError> {
+        self.level.trust.sign_as_chip(&self.line, document, payload, timeout)
+    }
+
+    fn digital_id(&self, key: DigitalIdKey, timeout: Duration) -> Result<String, DeviceError> {
+        self.level.trust.digital_id(&self.line, key, timeout)
+    }
+
+    fn begin_rotation(
+        &self,
+        common_name: &str,
+        organisation: &str,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, DeviceError> {
+        self.level.trust.begin_rotation(&self.line, common_name, organisation, timeout)
+    }
+
+    fn finish_rotation(&self, chain: &[Vec<u8>], timeout: Duration) -> Result<(), DeviceError> {
+        self.level.trust.finish_rotation(&self.line, chain, timeout)
+    }
+
+    fn destroy_device_key(&self, timeout: Duration) -> Result<(), DeviceError> {
+        self.level.trust.destroy_device_key(&self.line, timeout)
+    }
+
+    fn clock(&self, timeout: Duration) -> Result<DeviceClock, DeviceError> {
+        self.level.trust.clock(&self.line, timeout)
+    }
+
+    fn set_clock(&self, token: &str, timeout: Duration) -> Result<(), DeviceError> {
+        self.level.trust.set_clock(&self.line, token, timeout)
+    }
+
+    fn firmware(&self, timeout: Duration) -> Result<FirmwareState, DeviceError> {
+        self.level.trust.firmware(&self.line, timeout)
+    }
+
+    fn begin_update(&self, manifest: &str, timeout: Duration) -> Result<FirmwareState, DeviceError> {
+        self.level.trust.begin_update(&self.line, manifest, timeout)
+    }
+
+    fn update_block(&self, offset: u64, block: &[u8], timeout: Duration) -> Result<u64, DeviceError> {
+        self.level.trust.update_block(&self.line, offset, block, timeout)
+    }
+
+    fn finish_update(&self, timeout: Duration) -> Result<(), DeviceError> {
+        self.level.trust.finish_update(&self.line, timeout)
     }
 }

@@ -10,6 +10,8 @@ use biotrust_driver_api::{
     Cancel, CaptureJob, DeviceError, DeviceErrorKind, DeviceEvent, EventSink, Pipe, PipeErrorKind,
 };
 
+use zeroize::Zeroizing;
+
 use super::{from_pipe, turn::Turn};
 use crate::LinkError;
 use crate::host::{HostRole, Received, Refusal};
@@ -22,7 +24,11 @@ const CANCEL_LOOK: Duration = Duration::from_millis(10);
 /// Time to write a request around a capture: with [`CANCEL_LOOK`] less than the 100 ms that a cancelled one may take.
 const URGENT_WRITE: Duration = Duration::from_millis(80);
 
-type Answer = Result<Response, Refusal>;
+/// What a device said to something that it was asked.
+enum Answer {
+    Link(Result<Response, Refusal>),
+    Spdm(Zeroizing<Vec<u8>>),
+}
 
 struct Session {
     role: HostRole,
@@ -66,11 +72,29 @@ impl Line {
         let deadline = Instant::now() + timeout;
         let (id, answer) = self.send(request, deadline)?;
         match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(answer) => self.accepted(answer),
+            Ok(answer) => self.accepted(op, answer),
             Err(RecvTimeoutError::Disconnected) => Err(self.was_closed()),
             Err(RecvTimeoutError::Timeout) => {
                 self.forget(id);
                 let why = format!("{}: no answer to {op:?} within {} ms", self.name, timeout.as_millis());
+                Err(DeviceError::new(DeviceErrorKind::TimedOut, why))
+            }
+        }
+    }
+
+    /// Sends one SPDM message and waits for its answer. One at a time: the caller has the only requester.
+    pub(super) fn spdm(&self, message: &[u8], deadline: Instant) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+        let (id, answer) = self.send_by(deadline, |role| role.spdm(message))?;
+        match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Answer::Spdm(message)) => Ok(message),
+            Ok(Answer::Link(_)) => {
+                let why = format!("{}: a response of the link came for an SPDM message", self.name);
+                Err(DeviceError::new(DeviceErrorKind::Protocol, why))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.was_closed()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.forget(id);
+                let why = format!("{}: no answer to an SPDM message in time", self.name);
                 Err(DeviceError::new(DeviceErrorKind::TimedOut, why))
             }
         }
@@ -89,7 +113,7 @@ impl Line {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match answer.recv_timeout(left.min(CANCEL_LOOK)) {
-                Ok(answer) => match self.accepted(answer)? {
+                Ok(answer) => match self.accepted(Op::Capture, answer)? {
                     Response::Capture(captured) => return Ok(captured),
                     other => return Err(self.out_of_place(other.op())),
                 },
@@ -119,13 +143,22 @@ impl Line {
 
     /// Sends a request; the answer comes over the channel, which is cut when the line is closed.
     fn send(&self, request: Request, deadline: Instant) -> Result<(u32, Receiver<Answer>), DeviceError> {
+        self.send_by(deadline, |role| role.request(request))
+    }
+
+    /// Sends what `ask` makes.
+    fn send_by(
+        &self,
+        deadline: Instant,
+        ask: impl FnOnce(&mut HostRole) -> Result<(u32, Vec<u8>), LinkError>,
+    ) -> Result<(u32, Receiver<Answer>), DeviceError> {
         let (sender, answer) = sync_channel(1);
         let (id, bytes) = {
             let mut session = self.session();
             if let Some((_, why)) = &session.closed {
                 return Err(DeviceError::new(DeviceErrorKind::Gone, why.clone()));
             }
-            let (id, bytes) = session.role.request(request).map_err(|e| e.on(&self.name))?;
+            let (id, bytes) = ask(&mut session.role).map_err(|e| e.on(&self.name))?;
             session.waiting.insert(id, sender);
             (id, bytes)
         };
@@ -154,8 +187,9 @@ impl Line {
         }
     }
 
-    fn accepted(&self, answer: Answer) -> Result<Response, DeviceError> {
-        answer.map_err(|refusal| {
+    fn accepted(&self, op: Op, answer: Answer) -> Result<Response, DeviceError> {
+        let Answer::Link(result) = answer else { return Err(self.out_of_place(op)) };
+        result.map_err(|refusal| {
             DeviceError::new(refusal.kind, format!("{}: the device refuses: {}", self.name, refusal.message))
         })
     }
@@ -186,20 +220,22 @@ impl Line {
     /// Passes on what came.
     pub(super) fn deliver(&self, received: Received) {
         let event = match received {
-            Received::Response { id, result } => {
-                let waiting = self.session().waiting.remove(&id);
-                if let Some(waiting) = waiting {
-                    // One that has given up in this moment is gone, which is as well.
-                    let _ = waiting.try_send(result);
-                }
-                return;
-            }
+            Received::Response { id, result } => return self.hand_over(id, Answer::Link(result)),
+            Received::Spdm { id, message } => return self.hand_over(id, Answer::Spdm(message)),
             Received::Event(Event::Frame(_)) if !self.is_streaming() => return,
             Received::Event(Event::Frame(frame)) => DeviceEvent::Frame(frame),
             Received::Event(Event::Status(report)) => DeviceEvent::Status(report),
             Received::Event(Event::KeysChanged) => DeviceEvent::KeysChanged,
         };
         (self.events)(event);
+    }
+
+    fn hand_over(&self, id: u32, answer: Answer) {
+        let waiting = self.session().waiting.remove(&id);
+        if let Some(waiting) = waiting {
+            // One that has given up in this moment is gone, which is as well.
+            let _ = waiting.try_send(answer);
+        }
     }
 
     /// Gives the line up: wakes all who wait, ends the reading thread, and says so, once.

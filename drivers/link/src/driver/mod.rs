@@ -9,6 +9,7 @@ mod pace;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod turn;
 
 use std::sync::Arc;
@@ -63,11 +64,16 @@ impl DriverFactory for LinkFactory {
         let clock = Arc::clone(&self.clock);
         Ok(match description.level {
             Level::L0 => {
-                Opened::L0(Arc::new(Handle::<Images>::start(line, reading, early, description, clock)?))
+                Opened::L0(Arc::new(Handle::start(Images, line, reading, early, description, clock)?))
             }
-            Level::L1 => {
-                Opened::L1(Arc::new(Handle::<Blocks>::start(line, reading, early, description, clock)?))
-            }
+            Level::L1 => Opened::L1(Arc::new(Handle::start(
+                Blocks::default(),
+                line,
+                reading,
+                early,
+                description,
+                clock,
+            )?)),
         })
     }
 }

@@ -6,8 +6,6 @@
 
 use std::collections::VecDeque;
 
-use crate::message::Op;
-
 /// Tag of HELLO and CAPTURE_CANCEL, which must get through however many requests are open.
 const URGENT: u8 = 7;
 
@@ -24,12 +22,14 @@ impl Tags {
         Self { resting: (0..URGENT).collect(), abandoned: VecDeque::new() }
     }
 
-    /// A tag for a request; `None` when all of them are in open requests.
-    pub(super) fn take(&mut self, op: Op) -> Option<u8> {
-        match op {
-            Op::Hello | Op::CaptureCancel => Some(URGENT),
-            _ => self.resting.pop_front().or_else(|| Some(self.abandoned.pop_front()?.1)),
-        }
+    /// The tag of a request that must get through.
+    pub(super) const fn urgent() -> u8 {
+        URGENT
+    }
+
+    /// A tag for any other request; `None` when all of them are in open requests.
+    pub(super) fn take(&mut self) -> Option<u8> {
+        self.resting.pop_front().or_else(|| Some(self.abandoned.pop_front()?.1))
     }
 
     /// The request with this tag has been answered.
@@ -48,7 +48,16 @@ impl Tags {
 
     /// An answer to `id` came that nobody waited for.
     pub(super) fn answered_late(&mut self, id: u32) {
-        if let Some(at) = self.abandoned.iter().position(|(of, _)| *of == id)
+        self.recover(|(of, _)| *of == id);
+    }
+
+    /// An answer without an id came under `tag` that nobody waited for.
+    pub(super) fn answered_late_under(&mut self, tag: u8) {
+        self.recover(|(_, of)| *of == tag);
+    }
+
+    fn recover(&mut self, is_it: impl Fn(&(u32, u8)) -> bool) {
+        if let Some(at) = self.abandoned.iter().position(is_it)
             && let Some((_, tag)) = self.abandoned.remove(at)
         {
             self.release(tag);

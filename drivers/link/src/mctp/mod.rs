@@ -7,6 +7,8 @@ mod serial;
 
 pub(crate) use packet::{Assembled, Route, Tag, encode};
 
+use zeroize::Zeroizing;
+
 use crate::LinkError;
 
 /// Endpoint id of the host.
@@ -23,6 +25,19 @@ const MAX_UNFINISHED: usize = 4;
 const UNFINISHED_ROOM: usize = MAX_MESSAGE + MAX_UNASKED + 64 * 1024;
 /// Bytes without one good frame after which the other end is taken for something that does not speak MCTP.
 const MAX_NOISE: usize = 1024 * 1024;
+
+/// The message that carries the SPDM message `message`.
+pub(crate) fn spdm(message: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut whole = Zeroizing::new(Vec::with_capacity(1 + message.len()));
+    whole.push(biotrust_spdm::MCTP_TYPE);
+    whole.extend_from_slice(message);
+    whole
+}
+
+/// The SPDM message that `message` carries.
+pub(crate) fn as_spdm(message: &[u8]) -> Option<&[u8]> {
+    message.strip_prefix(&[biotrust_spdm::MCTP_TYPE])
+}
 
 /// The receiving end of a line.
 pub(crate) struct Receiver {

@@ -80,6 +80,13 @@ struct InfoJobDef {
     service_version: String,
     #[serde(with = "DigitalIdKeyDef")]
     digital_id_key: DigitalIdKey,
+    #[serde(default = "own_level")]
+    level: Level,
+}
+
+/// Level of a device that signs.
+const fn own_level() -> Level {
+    Level::L1
 }
 
 #[derive(Serialize, Deserialize)]

@@ -137,6 +137,10 @@ fn read(core: &Arc<Core>, line: &Arc<Line>, mut pipe: impl Pipe) {
         for message in incoming {
             match message {
                 Incoming::Request { ticket, request } => core.handle(line, ticket, request),
+                Incoming::Spdm { ticket, .. } => {
+                    let refusal = lock(&line.role).refuse_spdm(ticket);
+                    let _ = line.send(&refusal);
+                }
                 Incoming::Reply(bytes) => {
                     let _ = line.send(&bytes);
                 }

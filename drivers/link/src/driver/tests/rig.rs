@@ -10,7 +10,7 @@ use biotrust_model::{BioSubType, DeviceStatus, Env, time::UtcMillis};
 use biotrust_pipe::{SerialPipe, pty};
 
 use super::super::*;
-use crate::device::{DeviceRole, Incoming, Ticket};
+use crate::device::{DeviceRole, Incoming, SpdmTicket, Ticket};
 use crate::message::{Captured, Event, Jws};
 use crate::testing;
 
@@ -149,7 +149,15 @@ impl Drop for Running {
     }
 }
 
-pub(super) fn device(mut pipe: Box<dyn Pipe>, mut script: Script) -> Running {
+pub(super) fn device(pipe: Box<dyn Pipe>, script: Script) -> Running {
+    device_with(pipe, script, Box::new(|role, ticket, _| role.refuse_spdm(ticket)))
+}
+
+/// What a device does with an SPDM message: the bytes to send.
+pub(super) type SpdmScript = Box<dyn FnMut(&mut DeviceRole, SpdmTicket, &[u8]) -> Vec<u8> + Send>;
+
+/// A device on a thread, with a trust module.
+pub(super) fn device_with(mut pipe: Box<dyn Pipe>, mut script: Script, mut spdm: SpdmScript) -> Running {
     let stop = Cancel::new();
     let stopped = stop.clone();
     let thread = std::thread::spawn(move || {
@@ -166,6 +174,7 @@ pub(super) fn device(mut pipe: Box<dyn Pipe>, mut script: Script) -> Running {
                         seen.push(request.clone());
                         script(&mut role, ticket, request)
                     }
+                    Incoming::Spdm { ticket, message } => spdm(&mut role, ticket, &message),
                     Incoming::Reply(bytes) => bytes,
                 };
                 if pipe.write_all(&bytes, LONG).is_err() {
@@ -277,6 +286,7 @@ pub(super) fn info() -> InfoJob {
         callback_id: "http://127.0.0.1:4501/".into(),
         service_version: "0.1.0".into(),
         digital_id_key: biotrust_driver_api::DigitalIdKey::Chip,
+        level: Level::L1,
     }
 }
 
