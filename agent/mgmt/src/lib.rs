@@ -22,8 +22,8 @@ pub use wire::{Bytes, MessageId, Nonce, Sha256, Stamp};
 /// Version of the protocol: member `mgmt` of every message.
 pub const VERSION: u32 = 1;
 
-/// Largest request or reply, in bytes of its compact JWS. The evidence of an SPDM device takes a tenth of it.
-pub const MAX_MESSAGE: usize = 256 * 1024;
+/// Largest request or reply, in bytes of its compact JWS: the longest evidence that is read, in base64 once more, fits.
+pub const MAX_MESSAGE: usize = 512 * 1024;
 
 /// Path of the one resource that messages are posted to.
 pub const PATH: &str = "/v1/message";

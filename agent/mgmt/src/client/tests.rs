@@ -526,7 +526,14 @@ fn perform(rig: &mut Rig, act: Act) {
             // Not those that lie about the device: that its host tells the truth about it is taken for granted.
             let lies = matches!(
                 rig.pending,
-                Some((_, Job::Install { .. } | Job::DestroyKeys | Job::Update { .. } | Job::Sign(_)))
+                Some((
+                    _,
+                    Job::Install { .. }
+                        | Job::DestroyKeys
+                        | Job::Update { .. }
+                        | Job::Sign(_)
+                        | Job::Send(RequestBody::Confirm { .. })
+                ))
             );
             if !lies && let Some((ticket, _)) = rig.pending.take() {
                 rig.step(Event::Done { ticket, result: Ok(answer) });
