@@ -3,6 +3,8 @@
 use biotrust_certs::Certificate;
 use biotrust_model::evidence::Proof;
 use biotrust_model::{DeviceIdentity, Level};
+use biotrust_spdm::measurement::{Block, index};
+use biotrust_spdm::transcript::Measurements;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{Bytes, sha256};
@@ -94,7 +96,17 @@ impl Claims {
         claims
     }
 
-    fn observe(&mut self, _proof: &Proof) {}
+    /// Takes over what an SPDM module measures; a TPM measures nothing that has a claim.
+    fn observe(&mut self, proof: &Proof) {
+        let Proof::Spdm(spdm) = proof else { return };
+        let Ok(found) = Measurements::parse(&spdm.authentication, &spdm.measurements) else { return };
+        self.svn = found.block(index::SVN).and_then(Block::as_svn);
+        let mode = found.block(index::DEVICE_MODE).and_then(Block::as_device_mode);
+        self.debug = mode.map(|mode| match mode.is_normal() {
+            true => DebugStatus::DisabledPermanently,
+            false => DebugStatus::Enabled,
+        });
+    }
 }
 
 #[derive(Serialize, Deserialize)]

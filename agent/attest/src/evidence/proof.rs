@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{Bytes, hex32};
 
+#[allow(clippy::large_enum_variant)] // there is one at a time
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "fmt", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ProofWire {
