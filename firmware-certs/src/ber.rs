@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(kind(&deep(200_000)), (2 * MAX_BER_DEPTH, BerErrorKind::TooDeep));
         assert_eq!(kind(&vec![0x30; MAX_BER_BYTES + 1]), (MAX_BER_BYTES, BerErrorKind::TooLarge));
         // Many small elements cost no more than their bytes.
-        let many = [vec![0x30, 0x80], vec![0x30, 0x00].repeat(500_000), vec![0, 0]].concat();
+        let many = [vec![0x30, 0x80], [0x30, 0x00].repeat(500_000), vec![0, 0]].concat();
         assert_eq!(to_der(&many).unwrap().1, many.len());
     }
 

@@ -1,26 +1,41 @@
-//! The one module that reads files. Blocking; called at start and when the configuration is read again.
+//! Reads files of certificates. Blocking; called at start and when the configuration is read again.
 //!
 //! Only regular files are opened, so that a pipe in the directory cannot hang the reader.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::StoreError;
+use crate::disk::StoreDir;
+use crate::{Domain, StoreError};
 
 /// Largest file that is read, in bytes: more than ten thousand certificates in PEM.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a directory is searched for, in any letter case.
 const EXTENSIONS: &[&str] = &["pem", "crt", "cer", "der", "p7b", "p7c"];
 
 /// Reads files, and the certificate files directly inside directories (sorted by name, so that messages are stable).
-pub(crate) fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+///
+/// A directory with a manifest gives the one file that the manifest names, for `domain`.
+pub(crate) fn read_all<P: AsRef<Path>>(
+    paths: &[P],
+    domain: Domain,
+) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let mut files = Vec::new();
     for path in paths {
         let path = path.as_ref();
-        if metadata(path)?.is_dir() { files.extend(list(path)?) } else { files.push(path.to_path_buf()) }
+        if !metadata(path)?.is_dir() {
+            files.push((path.display().to_string(), read(path)?));
+        } else if StoreDir::is_at(path) {
+            let current = StoreDir::new(path, domain).current()?;
+            files.extend(current.map(|current| (current.file.display().to_string(), current.pem)));
+        } else {
+            for file in list(path)? {
+                files.push((file.display().to_string(), read(&file)?));
+            }
+        }
     }
-    files.into_iter().map(|path| Ok((path.display().to_string(), read(&path)?))).collect()
+    Ok(files)
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {

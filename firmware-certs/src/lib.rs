@@ -6,12 +6,13 @@
 //! - [`issue`] makes certificates over any key that can sign, with the issuer's name copied byte for byte.
 //! - [`TestPki`] mints every certificate that a simulated deployment needs, from `test-pki.toml`.
 //!
-//! Nothing here touches the network; files are read in one module (`files`). Time is an argument.
+//! Nothing here touches the network; files are read in `files` and [`disk`] only. Time is an argument.
 
 pub mod ber;
 mod bundle;
 mod certificate;
 mod csr;
+pub mod disk;
 mod domain;
 mod files;
 pub mod issue;

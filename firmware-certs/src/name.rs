@@ -47,6 +47,10 @@ enum Value {
     Exact(u32, Vec<u8>),
 }
 
+/// The attributes of a name without their order: what two names share that differ in order only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Attributes(Rdn);
+
 /// How the name of an issuer misses a subject that was probably meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameMismatch {
@@ -96,17 +100,19 @@ impl Name {
         self.common_name.as_deref()
     }
 
+    /// Its attributes without their order.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let mut all: Rdn = self.rdns.iter().flatten().cloned().collect();
+        all.sort();
+        Attributes(all)
+    }
+
     /// Whether `self`, an issuer that is not `subject`, was probably meant to be it.
     pub(crate) fn near_miss(&self, subject: &Self) -> Option<NameMismatch> {
         if self == subject {
             return None;
         }
-        let sorted = |name: &Self| {
-            let mut all: Vec<_> = name.rdns.iter().flatten().cloned().collect();
-            all.sort();
-            all
-        };
-        if sorted(self) == sorted(subject) {
+        if self.attributes() == subject.attributes() {
             return Some(NameMismatch::Reordered);
         }
         (self.common_name.is_some() && self.common_name == subject.common_name)

@@ -16,8 +16,8 @@ use biotrust_model::time::UtcMillis;
 
 use crate::store::Stored;
 use crate::{
-    Certificate, CertificateError, Domain, MIN_RSA_BITS, Name, NameMismatch, Role, SignatureFault,
-    TrustDomain, TrustStore,
+    Certificate, CertificateError, Domain, MIN_RSA_BITS, NameMismatch, Role, SignatureFault, TrustDomain,
+    TrustStore,
 };
 
 /// Most CA certificates between leaf and anchor; the JDK's default.
@@ -222,13 +222,7 @@ impl<D: TrustDomain> Search<'_, D> {
         if child.is_self_signed() {
             return failed::<D>(child, PathErrorKind::SelfSigned);
         }
-        let near = self
-            .store
-            .subjects()
-            .filter_map(|subject: &Name| {
-                child.issuer().near_miss(subject).map(|mismatch| (subject.to_string(), mismatch))
-            })
-            .min_by_key(|(subject, mismatch)| (*mismatch != NameMismatch::Reordered, subject.clone()));
+        let near = self.store.near(child.issuer()).map(|(subject, mismatch)| (subject.to_string(), mismatch));
         failed::<D>(child, PathErrorKind::NoIssuer { issuer: child.issuer().to_string(), near })
     }
 

@@ -150,7 +150,7 @@ mod tests {
         let version = [2, 1, 1];
         let certificates = tlv(0xA0, &[&leaf]);
         let good: [&[u8]; 5] = [&version, &set, &data, &certificates, &set];
-        assert_eq!(chain(&signed(SIGNED, &good)).unwrap(), [leaf.clone()]);
+        assert_eq!(chain(&signed(SIGNED, &good)).unwrap(), std::slice::from_ref(&leaf));
         let error = |parts: &[&[u8]]| chain(&signed(SIGNED, parts)).unwrap_err();
         assert_eq!(error(&good[1..]), Pkcs7Error::Missing("version"));
         assert_eq!(error(&[&version, &data]), Pkcs7Error::Missing("digest algorithms"));

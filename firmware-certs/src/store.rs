@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use biotrust_model::time::UtcMillis;
 
-use crate::{Adopter, BundleProblem, Certificate, Device, Domain, Ftm, Name, TrustDomain, bundle, files};
+use crate::disk::DiskError;
+use crate::name::Attributes;
+use crate::{
+    Adopter, BundleProblem, Certificate, Device, Domain, Ftm, Name, NameMismatch, TrustDomain, bundle, files,
+};
 
 /// Store of the device providers' CA certificates.
 pub type DeviceStore = TrustStore<Device>;
@@ -51,6 +55,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: BundleProblem,
     },
+    /// A directory that is a store of its own (see [`crate::disk`]), and is not well.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 /// What a certificate of a store is good for.
@@ -87,6 +94,11 @@ impl Entry<'_> {
 pub struct TrustStore<D> {
     certificates: Vec<Stored>,
     by_subject: HashMap<Name, Vec<usize>>,
+    /// First certificate with these attributes in any order, and with this common name: for what a leaf that names no
+    /// known issuer was probably meant to name. Whoever sends such leaves must not make us walk through the store.
+    by_attributes: HashMap<Attributes, usize>,
+    by_common_name: HashMap<String, usize>,
+    anchors: usize,
     known: HashSet<String>,
     domain: PhantomData<D>,
 }
@@ -104,6 +116,9 @@ impl<D: TrustDomain> TrustStore<D> {
         Self {
             certificates: Vec::new(),
             by_subject: HashMap::new(),
+            by_attributes: HashMap::new(),
+            by_common_name: HashMap::new(),
+            anchors: 0,
             known: HashSet::new(),
             domain: PhantomData,
         }
@@ -112,13 +127,14 @@ impl<D: TrustDomain> TrustStore<D> {
     /// Loads files, and the files directly inside directories whose extension is that of certificates (`pem`, `crt`,
     /// `cer`, `der`, `p7b`, `p7c`). Blocking.
     ///
-    /// An empty directory gives an empty store; a path that does not exist is an error.
+    /// A directory with a manifest is read as [`crate::disk`] says, without a floor for its number. An empty directory
+    /// gives an empty store; a path that does not exist is an error.
     ///
     /// # Errors
     /// The first file that cannot be read or holds anything but CA certificates.
     pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Self, StoreError> {
         let mut store = Self::new();
-        for (file, bytes) in files::read_all(paths)? {
+        for (file, bytes) in files::read_all(paths, D::DOMAIN)? {
             store.add(&file, &bytes)?;
         }
         Ok(store)
@@ -157,7 +173,13 @@ impl<D: TrustDomain> TrustStore<D> {
             return;
         }
         let role = if certificate.is_self_signed() { Role::Anchor } else { Role::Helper };
-        self.by_subject.entry(certificate.subject().clone()).or_default().push(self.certificates.len());
+        let (index, subject) = (self.certificates.len(), certificate.subject());
+        self.by_subject.entry(subject.clone()).or_default().push(index);
+        self.by_attributes.entry(subject.attributes()).or_insert(index);
+        if let Some(common_name) = subject.common_name() {
+            self.by_common_name.entry(common_name.to_owned()).or_insert(index);
+        }
+        self.anchors += usize::from(role == Role::Anchor);
         self.certificates.push(Stored {
             certificate: Arc::new(certificate),
             role,
@@ -174,7 +196,7 @@ impl<D: TrustDomain> TrustStore<D> {
     /// Whether there is anything that a path may end at.
     #[must_use]
     pub fn has_anchor(&self) -> bool {
-        self.certificates.iter().any(|stored| stored.role == Role::Anchor)
+        self.anchors > 0
     }
 
     /// Everything in it, in the order of loading.
@@ -195,9 +217,14 @@ impl<D: TrustDomain> TrustStore<D> {
         found
     }
 
-    /// Subjects of everything in it.
-    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Name> {
-        self.by_subject.keys()
+    /// A subject in the store that `issuer`, which is none, was probably meant to be; one in another order first.
+    pub(crate) fn near(&self, issuer: &Name) -> Option<(&Name, NameMismatch)> {
+        let same_attributes = self.by_attributes.get(&issuer.attributes());
+        let same_common_name = issuer.common_name().and_then(|name| self.by_common_name.get(name));
+        same_attributes.into_iter().chain(same_common_name).find_map(|index| {
+            let subject = self.certificates.get(*index)?.certificate.subject();
+            issuer.near_miss(subject).map(|mismatch| (subject, mismatch))
+        })
     }
 }
 
@@ -209,8 +236,7 @@ impl<D: TrustDomain> Default for TrustStore<D> {
 
 impl<D: TrustDomain> std::fmt::Debug for TrustStore<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let anchors = self.certificates.iter().filter(|stored| stored.role == Role::Anchor).count();
-        write!(f, "TrustStore({}: {anchors} anchors of {})", D::DOMAIN, self.certificates.len())
+        write!(f, "TrustStore({}: {} anchors of {})", D::DOMAIN, self.anchors, self.certificates.len())
     }
 }
 
