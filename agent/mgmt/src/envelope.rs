@@ -64,7 +64,7 @@ pub enum EnvelopeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sender {
     /// Somebody with a certificate, yet to be judged.
-    Certified(Certificate),
+    Certified(Box<Certificate>),
     /// A key without a certificate: SubjectPublicKeyInfo, DER.
     Bare(Vec<u8>),
 }
@@ -118,7 +118,7 @@ pub fn open_request(compact: &str) -> Result<Received, EnvelopeError> {
     let request = Request::parse(&parsed.payload)?;
     let identity = request.digital_id.verify(&request.serial, &parsed)?;
     let sender = match (parsed.leaf(), &parsed.signer) {
-        (Some(leaf), _) => Sender::Certified(leaf.clone()),
+        (Some(leaf), _) => Sender::Certified(Box::new(leaf.clone())),
         (None, ParsedSigner::Key(spki)) => Sender::Bare(spki.clone()),
         (None, ParsedSigner::Chain(chain)) => return Err(SignedError::Certificates(chain.len()).into()),
     };

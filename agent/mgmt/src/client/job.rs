@@ -167,7 +167,7 @@ pub enum Effect {
         /// To be in the answer.
         ticket: u64,
         /// What to do.
-        job: Job,
+        job: Box<Job>,
     },
     /// Call with [`Event::Tick`] at this moment, unless something else happens before; replaces an earlier wish.
     Wake(UtcMillis),

@@ -137,7 +137,7 @@ impl State {
         if let Some(job) = self.next(at) {
             self.ticket = self.ticket.wrapping_add(1);
             self.waiting = true;
-            effects.push(Effect::Do { ticket: self.ticket, job });
+            effects.push(Effect::Do { ticket: self.ticket, job: Box::new(job) });
         } else if let Some(due) = self.due(at) {
             effects.push(Effect::Wake(due.max(UtcMillis(at.now.0.saturating_add(1000)))));
         }

@@ -198,10 +198,10 @@ impl Rig {
             match effect {
                 Effect::Do { ticket, job } => {
                     assert!(self.pending.is_none(), "one job at a time: {job:?} beside {:?}", self.pending);
-                    if matches!(&job, Job::DestroyKeys) {
+                    if *job == Job::DestroyKeys {
                         assert!(self.world.destroyed_by_order);
                     }
-                    self.pending = Some((ticket, job));
+                    self.pending = Some((ticket, *job));
                 }
                 Effect::Wake(when) => {
                     assert!(when > self.world.now, "no busy loop");
