@@ -7,7 +7,7 @@ use biotrust_driver_api::Description;
 use biotrust_model::{BioSubType, DeviceIdentity, DeviceSubType, Level, Modality, Purpose, SubId};
 
 /// Firmware version that every virtual device reports.
-const FIRMWARE: &str = concat!("biosim-", env!("CARGO_PKG_VERSION"));
+pub(crate) const FIRMWARE: &str = concat!("biosim-", env!("CARGO_PKG_VERSION"));
 
 /// Build of a virtual device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

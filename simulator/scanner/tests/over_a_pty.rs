@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use biosim_image::Subject;
-use biosim_scanner::{CalibratedSubject, Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
+use biosim_scanner::{CalibratedSubject, Factory, Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
 use biotrust_certs::TestPki;
 use biotrust_driver_api::{
     AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceErrorKind, DeviceEvent, DigitalIdKey,
@@ -30,13 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all tests share: keys and grown fingers cost time.
 fn workshop() -> Workshop {
-    static SHARED: OnceLock<(Arc<CalibratedSubject>, Arc<TestPki>)> = OnceLock::new();
-    let (subject, pki) = SHARED.get_or_init(|| {
+    static SHARED: OnceLock<(Arc<CalibratedSubject>, Arc<TestPki>, Arc<Factory>)> = OnceLock::new();
+    let (subject, pki, factory) = SHARED.get_or_init(|| {
         let subject = CalibratedSubject::new(Subject::new(7, None));
         let spec = Spec { kind: Kind::SlapFinger, level: Level::L0, purpose: Purpose::Registration };
         subject.prepare(spec, &|| false);
         let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
-        (Arc::new(subject), Arc::new(pki))
+        let pki = Arc::new(pki);
+        let factory = Factory::new(Arc::clone(&pki), Arc::new(SystemClock));
+        (Arc::new(subject), pki, Arc::new(factory))
     });
     Workshop {
         seed: 7,
@@ -45,6 +47,7 @@ fn workshop() -> Workshop {
         scene: Scene::default(),
         pki: Arc::clone(pki),
         clock: Arc::new(SystemClock),
+        factory: Arc::clone(factory),
     }
 }
 

@@ -151,7 +151,9 @@ impl Manifest {
             ("version", &document.version),
         ];
         if let Some((name, _)) = texts.into_iter().find(|(_, text)| !is_name(text)) {
-            return Err(ManifestError::Document(format!("{name} is empty, too long, or holds control characters")));
+            return Err(ManifestError::Document(format!(
+                "{name} is empty, too long, or holds control characters"
+            )));
         }
         if !(1..=MAX_IMAGE).contains(&document.payload.size) {
             return Err(ManifestError::Document(format!("an image of {} bytes", document.payload.size)));

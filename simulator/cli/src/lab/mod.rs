@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use biosim_image::Subject;
-use biosim_scanner::{CalibratedSubject, Maker, Scene, Spec, VirtualDevice, Workshop};
+use biosim_scanner::{CalibratedSubject, Factory, Maker, Scene, Spec, VirtualDevice, Workshop};
 use biotrust_certs::{Domain, TestPki};
 use biotrust_driver_api::Cancel;
 use biotrust_model::Level;
@@ -92,6 +92,7 @@ impl Lab {
             scene: Scene::default(),
             pki: Arc::clone(&pki),
             clock: Arc::new(clock),
+            factory: Arc::new(Factory::new(Arc::clone(&pki), Arc::new(clock))),
         };
         let devices = std::thread::scope(|scope| {
             let building: Vec<_> =

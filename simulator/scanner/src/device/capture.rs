@@ -34,7 +34,7 @@ pub(super) fn run(
     let (began, bytes) = (Instant::now(), caught.as_ref().map_or(0, Caught::size));
     let answer = caught.and_then(|caught| match caught {
         Caught::Nothing => Ok(Captured::Nothing),
-        Caught::Best { frame, at, reached } => deliver(core, job, &frame, at, reached),
+        Caught::Best { frame, at, reached } => deliver(core, job, capture, &frame, at, reached),
     });
     core.release(capture);
     line.respond(ticket, answer.map(Response::Capture));
@@ -117,18 +117,19 @@ fn hunt(core: &Core, job: &CaptureJob, capture: &Capture, started: Instant) -> R
 fn deliver(
     core: &Core,
     job: &CaptureJob,
+    capture: &Capture,
     frame: &Frame,
     at: Instant,
     reached: bool,
 ) -> Result<Captured, Refusal> {
     let age = at.elapsed();
-    if let Some(ftm) = &core.ftm {
+    if let Some(pair) = &capture.pair {
         let shots: Result<Vec<Shot<'_>>, StudioError> = frame
             .pieces()
             .iter()
             .map(|piece| Ok(Shot { part: piece.part, jp2: piece.jp2()?, dpi: piece.dpi, score: piece.score }))
             .collect();
-        let blocks = ftm.seal(job, &shots.map_err(internal)?, age);
+        let blocks = core.ftm()?.seal(job, pair, &shots.map_err(internal)?, age);
         let blocks = blocks.map_err(|error| (error.kind(), error.to_string()))?;
         return Ok(Captured::Blocks { blocks, reached });
     }

@@ -1,7 +1,7 @@
 //! What a virtual device is and does, shared by its threads: state, and the answers that need no time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{CaptureJob, Description, DeviceErrorKind, SelfReport, StreamJob};
@@ -11,7 +11,8 @@ use biotrust_model::{DeviceStatus, Score};
 
 use super::line::Line;
 use super::{capture, preview};
-use crate::ftm::{Ftm, FtmError};
+use crate::controller::{Controller, Refusal};
+use crate::ftm::{Certified, Ftm, FtmError};
 use crate::kind::Spec;
 use crate::scene::Scene;
 use crate::sensor::{Gaze, Sensor, Sight};
@@ -26,11 +27,12 @@ pub(super) struct Core {
     /// Makes its images.
     pub(super) studio: Studio,
     /// Present at L1.
-    pub(super) ftm: Option<Ftm>,
+    pub(super) controller: Option<Controller>,
     /// How long signing and sending have taken lately.
     pub(super) delivery: Delivery,
     state: Mutex<State>,
     changed: Condvar,
+    restart: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// How long it takes to sign and send an image, per byte of it, learnt from one capture for the next.
@@ -88,7 +90,7 @@ pub(super) struct Stream {
 }
 
 /// A capture that is under way.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Capture {
     /// Counts up; tells it from the one before and the one after.
     pub(super) number: u64,
@@ -99,6 +101,8 @@ pub(super) struct Capture {
     pub(super) gaze: Gaze,
     /// For the mark in the preview.
     pub(super) wanted: Score,
+    /// L1: key and certificate that it ends with, whatever happens meanwhile.
+    pub(super) pair: Option<Arc<Certified>>,
 }
 
 impl Capture {
@@ -133,14 +137,12 @@ impl State {
     }
 }
 
-type Refusal = (DeviceErrorKind, String);
-
 impl Core {
     pub(super) fn new(
         spec: Spec,
         description: Description,
         studio: Studio,
-        ftm: Option<Ftm>,
+        controller: Option<Controller>,
         scene: Scene,
     ) -> Self {
         let state = State {
@@ -155,7 +157,16 @@ impl Core {
             line: None,
         };
         let delivery = Delivery(AtomicU64::new(Delivery::UNKNOWN));
-        Self { spec, description, studio, ftm, delivery, state: Mutex::new(state), changed: Condvar::new() }
+        Self {
+            spec,
+            description,
+            studio,
+            controller,
+            delivery,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            restart: OnceLock::new(),
+        }
     }
 
     pub(super) fn serial(&self) -> &str {
@@ -177,6 +188,18 @@ impl Core {
     /// Wakes everybody who waits for a change.
     pub(super) fn wake(&self) {
         self.changed.notify_all();
+    }
+
+    /// How the device starts anew.
+    pub(super) fn on_restart(&self, restart: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.restart.set(restart);
+    }
+
+    /// The device starts anew, in a moment.
+    pub(super) fn restart(&self) {
+        if let Some(restart) = self.restart.get() {
+            restart();
+        }
     }
 
     /// The device is plugged in.
@@ -219,21 +242,39 @@ impl Core {
         self.wake();
     }
 
+    /// What it says of itself, with the firmware that runs.
+    pub(super) fn description(&self) -> Description {
+        let mut description = self.description.clone();
+        if let Some(controller) = &self.controller {
+            description.firmware = controller.version();
+        }
+        description
+    }
+
     /// What the device says of itself changes; the host is told.
     pub(super) fn set_report(&self, report: SelfReport) {
         let line = {
             let mut state = self.state();
-            state.report = report.clone();
+            state.report = report;
             state.line.clone()
         };
         if let Some(line) = line {
-            line.event(Event::Status(report));
+            line.event(Event::Status(self.report()));
         }
     }
 
-    /// What the device says of itself.
+    /// What the device says of itself: its trouble, or else what it was told to say.
     pub(super) fn report(&self) -> SelfReport {
-        self.state().report.clone()
+        self.controller.as_ref().and_then(Controller::trouble).unwrap_or_else(|| self.state().report.clone())
+    }
+
+    /// Tells the host if the state is another one than `before`.
+    pub(super) fn tell_change(&self, before: &SelfReport) {
+        let now = self.report();
+        let line = self.state().line.clone();
+        if let Some(line) = line.filter(|_| now != *before) {
+            line.event(Event::Status(now));
+        }
     }
 
     /// Tells the host to read the keys again.
@@ -250,7 +291,7 @@ impl Core {
             Request::Capture(job) => return self.start_capture(line, ticket, *job),
             Request::Hello(_) => {
                 self.reset();
-                Ok(Response::Hello(self.description.clone()))
+                Ok(Response::Hello(self.description()))
             }
             Request::Status => Ok(Response::Status(self.report())),
             Request::Keys => self.keys(),
@@ -282,10 +323,13 @@ impl Core {
     }
 
     fn with_ftm(&self, act: impl FnOnce(&Ftm) -> Result<Response, FtmError>) -> Result<Response, Refusal> {
-        match &self.ftm {
-            Some(ftm) => act(ftm).map_err(|error| (error.kind(), error.to_string())),
-            None => Err((DeviceErrorKind::Unsupported, "this device has no FTM".to_owned())),
-        }
+        act(self.ftm()?).map_err(|error| (error.kind(), error.to_string()))
+    }
+
+    /// The trust module of a device that has one and runs.
+    pub(super) fn ftm(&self) -> Result<&Ftm, Refusal> {
+        let none = || (DeviceErrorKind::Unsupported, "this device has no FTM".to_owned());
+        self.controller.as_ref().ok_or_else(none)?.ftm()
     }
 
     /// The certificates; a device that plays unregistered has lost the provider's.
@@ -301,14 +345,15 @@ impl Core {
     }
 
     /// Whether it can work at all.
-    fn require_ready(&self, state: &State) -> Result<(), Refusal> {
-        let kind = match state.report.status {
+    fn require_ready(&self) -> Result<(), Refusal> {
+        let report = self.report();
+        let kind = match report.status {
             DeviceStatus::Ready => return Ok(()),
             DeviceStatus::Busy => DeviceErrorKind::Busy,
             DeviceStatus::NotReady => DeviceErrorKind::NotReady,
             DeviceStatus::NotRegistered => DeviceErrorKind::NotRegistered,
         };
-        Err((kind, state.report.reason.clone()))
+        Err((kind, report.reason))
     }
 
     fn start_stream(self: &Arc<Self>, line: &Arc<Line>, job: StreamJob) -> Result<Response, Refusal> {
@@ -318,8 +363,8 @@ impl Core {
                 format!("there is no part {} of this device", job.sub_id),
             ));
         }
+        self.require_ready()?;
         let mut state = self.state();
-        self.require_ready(&state)?;
         // The same view goes on; another one has to be found anew.
         let same = state.stream.as_ref().filter(|stream| stream.job.sub_id == job.sub_id);
         let gaze = same.map_or(Gaze { since: Instant::now() }, |stream| stream.gaze);
@@ -370,8 +415,14 @@ impl Core {
                 format!("this device is not meant for {}", job.purpose),
             ));
         }
+        self.require_ready()?;
+        let pair = match &self.controller {
+            Some(controller) => {
+                Some(controller.ftm()?.pair().map_err(|error| (error.kind(), error.to_string()))?)
+            }
+            None => None,
+        };
         let mut state = self.state();
-        self.require_ready(&state)?;
         if state.capture.is_some() {
             return Err((DeviceErrorKind::Busy, "a capture is under way".to_owned()));
         }
@@ -385,6 +436,7 @@ impl Core {
             view: View::of_capture(self.spec.kind, job),
             gaze,
             wanted: job.requested_score,
+            pair,
         };
         state.capture = Some(capture.clone());
         Ok(capture)

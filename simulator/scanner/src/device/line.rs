@@ -1,20 +1,24 @@
 //! The device's end of the cable: a pseudo-terminal, the link's device role, and the thread that reads.
 //!
-//! Requests that are answered at once are answered on the reading thread; a capture gets a thread of its own, and so
-//! does the preview. Nothing that a host sends is trusted; what it does not read is dropped after a while.
+//! Requests that are answered at once are answered on the reading thread; SPDM, which may make keys, has a thread beside
+//! it; a capture gets a thread of its own, and so does the preview. Nothing that a host sends is trusted; what it does not read is dropped after a while.
 
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use biotrust_driver_api::{DeviceErrorKind, Pipe, PipeError, PipeErrorKind};
 use biotrust_link::message::{Event, Response};
-use biotrust_link::{DeviceRole, Incoming, Ticket};
+use biotrust_link::{DeviceRole, Incoming, SpdmTicket, Ticket};
+use biotrust_spdm::Responder;
+use zeroize::Zeroizing;
 
 use super::core::Core;
+use crate::controller::Controller;
 use crate::plug::Plug;
 
 /// How long a host may leave a full line unread before what was to be sent is dropped.
@@ -124,27 +128,73 @@ impl Drop for Plugged {
     }
 }
 
+/// An SPDM message with the right to answer it.
+type Question = (SpdmTicket, Zeroizing<Vec<u8>>);
+/// Questions that may wait: one, and those that a HELLO has made void.
+const QUESTIONS: usize = 4;
+
 /// Reads until the plug is pulled.
 fn read(core: &Arc<Core>, line: &Arc<Line>, mut pipe: impl Pipe) {
-    let mut buffer = vec![0; 16 << 10];
-    while !line.pulled.load(Ordering::Acquire) {
-        let length = match pipe.read(&mut buffer, TICK) {
-            Ok(length) => length,
-            Err(error) if error.kind == PipeErrorKind::TimedOut => continue,
-            Err(_) => break,
-        };
-        let incoming = lock(&line.role).receive(buffer.get(..length).unwrap_or_default());
-        for message in incoming {
-            match message {
-                Incoming::Request { ticket, request } => core.handle(line, ticket, request),
-                Incoming::Spdm { ticket, .. } => {
-                    let refusal = lock(&line.role).refuse_spdm(ticket);
-                    let _ = line.send(&refusal);
-                }
-                Incoming::Reply(bytes) => {
-                    let _ = line.send(&bytes);
+    std::thread::scope(|scope| {
+        let answering = core.controller.as_ref().and_then(|controller| {
+            let (ask, questions) = sync_channel(QUESTIONS);
+            let thread = std::thread::Builder::new().name(format!("spdm {}", core.serial()));
+            let spawned = thread.spawn_scoped(scope, move || converse(core, controller, line, &questions));
+            spawned.ok().map(|_| ask)
+        });
+        let mut buffer = vec![0; 16 << 10];
+        while !line.pulled.load(Ordering::Acquire) {
+            let length = match pipe.read(&mut buffer, TICK) {
+                Ok(length) => length,
+                Err(error) if error.kind == PipeErrorKind::TimedOut => continue,
+                Err(_) => break,
+            };
+            let incoming = lock(&line.role).receive(buffer.get(..length).unwrap_or_default());
+            for message in incoming {
+                match message {
+                    Incoming::Request { ticket, request } => core.handle(line, ticket, request),
+                    Incoming::Spdm { ticket, message } => {
+                        pass_on(answering.as_ref(), line, (ticket, message))
+                    }
+                    Incoming::Reply(bytes) => {
+                        let _ = line.send(&bytes);
+                    }
                 }
             }
+        }
+    });
+}
+
+/// To the thread that answers; a device without a trust module has none.
+fn pass_on(answering: Option<&SyncSender<Question>>, line: &Line, question: Question) {
+    let ticket = match answering {
+        None => question.0,
+        Some(ask) => match ask.try_send(question) {
+            Ok(()) => return,
+            Err(TrySendError::Full((ticket, _)) | TrySendError::Disconnected((ticket, _))) => ticket,
+        },
+    };
+    let refusal = lock(&line.role).refuse_spdm(ticket);
+    let _ = line.send(&refusal);
+}
+
+/// Answers for the trust module until the reading thread ends. When there is nothing to answer, it makes the next key.
+fn converse(core: &Core, controller: &Controller, line: &Line, questions: &Receiver<Question>) {
+    let mut responder = Responder::new();
+    while let Ok((ticket, message)) = questions.recv() {
+        let before = core.report();
+        let (answer, effects) = controller.answer(&mut responder, &message);
+        let bytes = lock(&line.role).respond_spdm(ticket, &answer);
+        let _ = line.send(&bytes);
+        if effects.keys_changed {
+            core.keys_changed();
+        }
+        core.tell_change(&before);
+        if effects.restart {
+            core.restart();
+        }
+        if effects.keys_changed {
+            controller.idle();
         }
     }
 }

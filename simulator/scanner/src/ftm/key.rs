@@ -8,16 +8,16 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, PKCS_RSA_SHA256, Publi
 use super::FtmError;
 
 /// An RSA-2048 key.
-pub(super) struct FtmKey(KeyPair);
+pub(crate) struct FtmKey(KeyPair);
 
 impl FtmKey {
     /// Makes a new key: 50 to 150 ms of CPU.
-    pub(super) fn generate() -> Result<Self, FtmError> {
+    pub(crate) fn generate() -> Result<Self, FtmError> {
         KeyPair::generate(KeySize::Rsa2048).map(Self).map_err(|_| FtmError::Internal("making an RSA key"))
     }
 
     /// RSASSA-PKCS1-v1_5 with SHA-256.
-    pub(super) fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, FtmError> {
+    pub(crate) fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, FtmError> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
@@ -26,12 +26,12 @@ impl FtmKey {
     }
 
     /// SubjectPublicKeyInfo, DER.
-    pub(super) fn spki_der(&self) -> Vec<u8> {
+    pub(crate) fn spki_der(&self) -> Vec<u8> {
         self.subject_public_key_info()
     }
 
     /// A PKCS#10 request for this key, DER.
-    pub(super) fn csr(&self, common_name: &str, organisation: &str) -> Result<Vec<u8>, FtmError> {
+    pub(crate) fn csr(&self, common_name: &str, organisation: &str) -> Result<Vec<u8>, FtmError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, organisation);

@@ -1,12 +1,16 @@
 //! The FTM of an L1 device: its keys, its clock, and the only code that signs with them.
 //!
-//! It signs nothing that it has not written itself: a request from the host names values, each of which is checked for
-//! being what it claims to be, and the FTM builds the document around them. It encrypts only for certificates under the
-//! adopter's anchor that it was made with. Private keys are made inside and never leave the process.
-//! Signing blocks for about a millisecond a signature, encoding and encryption for a little more.
+//! It signs nothing that it has not written itself or taken apart and found to be about itself: a request from the host
+//! names values, each of which is checked for being what it claims to be. It encrypts only for certificates under the
+//! adopter's anchor, and takes device certificates and time only from its provider: it was made with both anchors.
+//! Private keys are made inside and never leave it. Signing blocks for about a millisecond a signature with a chip in
+//! software, a few with a TPM; encoding and encryption for a little more.
 
 mod adopter;
+mod clock;
+mod document;
 mod key;
+mod life;
 mod request;
 mod seal;
 #[cfg(test)]
@@ -16,8 +20,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use biotrust_certs::{Certificate, Domain, TestPki, TestPkiError};
+use biotrust_certs::{
+    Authority, Certificate, Device, DeviceStore, Domain, Ftm as FtmDomain, Order, Role, StoreError, TestPki,
+    TestPkiError, Validity,
+};
 use biotrust_driver_api::{Description, DeviceErrorKind, DigitalIdKey, InfoJob, L1Keys};
+use biotrust_model::Level;
 use biotrust_model::time::{Clock, UtcMillis};
 use biotrust_sbi::answer::{DeviceDescription, device_info_payload};
 use biotrust_sbi::digital_id::DigitalId;
@@ -25,9 +33,15 @@ use biotrust_sbi::jws;
 use biotrust_sbi::session::EncryptionCertificate;
 
 pub use adopter::AdopterError;
+pub(crate) use key::FtmKey;
+pub use life::InstallError;
+pub(crate) use life::Statement;
 pub(crate) use seal::Shot;
 
-use key::FtmKey;
+use crate::chip::{Chip, ChipError};
+use crate::options::{ChipCertificate, Options};
+use clock::DeviceTime;
+use life::Keys;
 
 /// Life of a chip certificate.
 const CHIP_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -47,9 +61,21 @@ pub enum FtmError {
     /// Without a device certificate.
     #[error("the device has no certificate")]
     NotRegistered,
+    /// No key was made for the certificate.
+    #[error("no rotation was begun")]
+    NoRotation,
     /// A certificate to encrypt for was refused.
     #[error("encryption certificate refused: {0}")]
     Adopter(#[from] AdopterError),
+    /// A device certificate was refused.
+    #[error("device certificate refused: {0}")]
+    Install(#[from] InstallError),
+    /// A document that the chip does not sign.
+    #[error("the chip does not sign this: {0}")]
+    Document(&'static str),
+    /// A time token was refused.
+    #[error("time token refused: {0}")]
+    Token(String),
     /// Too many domains.
     #[error("certificates for {MAX_DOMAINS} domains are kept already")]
     Full,
@@ -59,12 +85,21 @@ pub enum FtmError {
     /// The provider did not certify a key.
     #[error("the provider did not issue a certificate: {0}")]
     Provider(#[from] TestPkiError),
+    /// The provider's anchors cannot be read.
+    #[error(transparent)]
+    Anchors(#[from] StoreError),
+    /// No firmware to put in.
+    #[error(transparent)]
+    Factory(#[from] crate::boot::FactoryError),
     /// A certificate that came with the chip cannot be read.
     #[error("{0} cannot be read")]
     Certificate(&'static str),
     /// The record could not be built.
     #[error("the record cannot be built: {0}")]
     Record(String),
+    /// The chip failed.
+    #[error(transparent)]
+    Chip(#[from] ChipError),
     /// Something failed inside.
     #[error("{0} failed inside the FTM")]
     Internal(&'static str),
@@ -74,19 +109,29 @@ impl FtmError {
     /// How the host is told.
     pub(crate) const fn kind(&self) -> DeviceErrorKind {
         match self {
-            Self::Request(_) | Self::Adopter(_) | Self::Full => DeviceErrorKind::Unsupported,
+            Self::Request(_)
+            | Self::Adopter(_)
+            | Self::Install(_)
+            | Self::Document(_)
+            | Self::Token(_)
+            | Self::Full
+            | Self::NoRotation => DeviceErrorKind::Unsupported,
             Self::NotRegistered => DeviceErrorKind::NotRegistered,
             Self::NoEncryptionKey => DeviceErrorKind::NoEncryptionKey,
-            Self::Provider(_) | Self::Certificate(_) | Self::Record(_) | Self::Internal(_) => {
-                DeviceErrorKind::Internal
-            }
+            Self::Provider(_)
+            | Self::Anchors(_)
+            | Self::Factory(_)
+            | Self::Certificate(_)
+            | Self::Record(_)
+            | Self::Chip(_)
+            | Self::Internal(_) => DeviceErrorKind::Internal,
         }
     }
 }
 
-/// A key with its certificate; what is used together is replaced together.
-struct Certified {
-    key: FtmKey,
+/// A device key with its certificate; what is used together is replaced together.
+pub(crate) struct Certified {
+    key: Arc<FtmKey>,
     /// Leaf first, DER.
     chain: Vec<Vec<u8>>,
 }
@@ -100,39 +145,53 @@ impl Certified {
 /// The module.
 pub struct Ftm {
     description: Description,
-    chip: Certified,
-    device: Mutex<Arc<Certified>>,
+    chip: Box<dyn Chip>,
+    /// Leaf first, DER, without the root.
+    chip_chain: Vec<Vec<u8>>,
+    /// SHA-256 of the root that it says to be under.
+    chip_root: [u8; 32],
+    keys: Mutex<Keys>,
+    provider: DeviceStore,
     adopter: Certificate,
     encryption: Mutex<BTreeMap<String, Arc<EncryptionCertificate>>>,
-    clock: Arc<dyn Clock>,
+    time: DeviceTime,
+    firmware: Mutex<String>,
 }
 
 impl Ftm {
-    /// What happens in the factory: makes both keys, gets both certificates, takes over the adopter's anchor.
+    /// What happens in the factory: the chip gets its certificate, the anchors go in, and where the device is to be
+    /// registered there, it makes its device key and gets a certificate for it.
     ///
     /// # Errors
     /// When a key or a certificate cannot be made.
-    pub fn manufacture(
+    pub(crate) fn manufacture(
         description: Description,
+        chip: Box<dyn Chip>,
+        options: &Options,
         pki: &TestPki,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FtmError> {
-        let now = clock.now();
-        let chip = FtmKey::generate()?;
-        let chip_serial = format!("FTM-{}", description.identity.serial_no);
-        let spki = chip.spki_der();
-        let chip_chain =
-            pki.issue_chip_certificate(&spki, &chip_serial, UtcMillis(now.0 - BACKDATED), CHIP_LIFETIME)?;
-        let device = certify(&description, pki, UtcMillis(now.0 - BACKDATED))?;
-        let adopter = adopter::anchor(pki)?;
-        Ok(Self {
-            description,
-            chip: Certified { key: chip, chain: chip_chain },
-            device: Mutex::new(Arc::new(device)),
-            adopter,
+        let then = UtcMillis(clock.now().0 - BACKDATED);
+        let ftm_serial = format!("FTM-{}", description.identity.serial_no);
+        let chip_chain = chip_certificate(chip.as_ref(), options.certificate, pki, &ftm_serial, then)?;
+        let ftm = Self {
+            chip,
+            chip_chain,
+            chip_root: ftm_root(pki)?,
+            keys: Mutex::default(),
+            provider: pki.store::<Device>()?,
+            adopter: adopter::anchor(pki)?,
             encryption: Mutex::default(),
-            clock,
-        })
+            time: DeviceTime::new(clock)?,
+            firmware: Mutex::new(description.firmware.clone()),
+            description,
+        };
+        if options.registered {
+            ftm.register(pki, then)?;
+        } else {
+            ftm.make_ahead()?;
+        }
+        Ok(ftm)
     }
 
     /// Replaces the device key by a new one with a certificate from now on; the chip key stays. Gives the certificate.
@@ -140,43 +199,55 @@ impl Ftm {
     /// # Errors
     /// When a key or a certificate cannot be made; the old key then stays in use.
     pub fn rotate(&self, pki: &TestPki) -> Result<Certificate, FtmError> {
-        let rotated = certify(&self.description, pki, self.clock.now())?;
-        let certificate =
-            Certificate::parse(rotated.leaf()?).map_err(|_| FtmError::Certificate("the new certificate"))?;
-        *lock(&self.device) = Arc::new(rotated);
-        Ok(certificate)
+        self.register(pki, self.time.now())
     }
 
     /// The certificates that it holds now.
     #[must_use]
     pub fn keys(&self) -> L1Keys {
-        L1Keys { device_chain: self.device().chain.clone(), chip_chain: self.chip.chain.clone() }
+        let device_chain = self.pair().map_or_else(|_| Vec::new(), |pair| pair.chain.clone());
+        L1Keys { device_chain, chip_chain: self.chip_chain.clone() }
     }
 
-    /// Device info of this moment, signed by the device key.
+    /// Device info of this moment, signed by the device key. It shows the level that the host grants, never more than L1.
     ///
     /// # Errors
     /// [`FtmError::Request`] when the job holds something else than it should.
     pub fn signed_info(&self, job: &InfoJob) -> Result<String, FtmError> {
         let device_id = request::info(job)?;
-        let device = self.device();
-        let now = self.clock.now();
-        let digital_id = self.digital_id(&device, job.digital_id_key, now)?;
+        let pair = self.pair()?;
+        let now = self.time.now();
+        let digital_id = self.digital_id_by(&pair, job.digital_id_key, now)?;
         let description = DeviceDescription {
             device_id,
             identity: self.description.identity.clone(),
-            level: self.description.level,
+            level: match job.level {
+                Level::L0 => Level::L0,
+                Level::L1 => self.description.level,
+            },
             purpose: Some(self.description.purpose),
             status: job.status,
             sub_ids: self.description.sub_ids.clone(),
             service_version: job.service_version.clone(),
-            firmware: self.description.firmware.clone(),
+            firmware: lock(&self.firmware).clone(),
             env: Some(job.env),
             callback_id: job.callback_id.clone(),
         };
-        let unsigned = jws::prepare(&[device.leaf()?], &device_info_payload(&description, &digital_id));
-        let signature = device.key.sign_rs256(unsigned.signing_input())?;
+        let unsigned = jws::prepare(&[pair.leaf()?], &device_info_payload(&description, &digital_id));
+        let signature = pair.key.sign_rs256(unsigned.signing_input())?;
         Ok(unsigned.attach(&signature))
+    }
+
+    /// A digital ID of this moment.
+    ///
+    /// # Errors
+    /// [`FtmError::NotRegistered`] when the device key is asked for and has no certificate.
+    pub fn digital_id(&self, signer: DigitalIdKey) -> Result<String, FtmError> {
+        let now = self.time.now();
+        match signer {
+            DigitalIdKey::Chip => self.chip_digital_id(now),
+            DigitalIdKey::Device => self.digital_id_by(self.pair()?.as_ref(), signer, now),
+        }
     }
 
     /// Takes the certificate to encrypt for in `domain_uri`, leaf first, DER; "" is the default domain.
@@ -189,7 +260,7 @@ impl Ftm {
         chain: &[Vec<u8>],
     ) -> Result<(), FtmError> {
         request::domain_uri(domain_uri)?;
-        let leaf = adopter::check(chain, &self.adopter, self.clock.now())?;
+        let leaf = adopter::check(chain, &self.adopter, self.time.now())?;
         let certificate =
             EncryptionCertificate::from_der(leaf.der()).map_err(|_| FtmError::Adopter(AdopterError::Key))?;
         let mut kept = lock(&self.encryption);
@@ -211,32 +282,103 @@ impl Ftm {
         certificate.cloned().ok_or(FtmError::NoEncryptionKey)
     }
 
-    fn digital_id(
+    fn digital_id_by(
         &self,
-        device: &Certified,
+        pair: &Certified,
         signer: DigitalIdKey,
         now: UtcMillis,
     ) -> Result<String, FtmError> {
-        let signer = match signer {
-            DigitalIdKey::Chip => &self.chip,
-            DigitalIdKey::Device => device,
-        };
-        let unsigned = DigitalId::at(self.description.identity.clone(), now).prepare(&[signer.leaf()?]);
-        let signature = signer.key.sign_rs256(unsigned.signing_input())?;
+        if signer == DigitalIdKey::Chip {
+            return self.chip_digital_id(now);
+        }
+        let unsigned = DigitalId::at(self.description.identity.clone(), now).prepare(&[pair.leaf()?]);
+        let signature = pair.key.sign_rs256(unsigned.signing_input())?;
         Ok(unsigned.attach(&signature))
     }
 
-    fn device(&self) -> Arc<Certified> {
-        Arc::clone(&lock(&self.device))
+    fn chip_digital_id(&self, now: UtcMillis) -> Result<String, FtmError> {
+        let unsigned = DigitalId::at(self.description.identity.clone(), now).prepare(&[self.chip_leaf()?]);
+        let signature = self.chip.sign_rs256(unsigned.signing_input())?;
+        Ok(unsigned.attach(&signature))
+    }
+
+    fn chip_leaf(&self) -> Result<&[u8], FtmError> {
+        self.chip_chain.first().map(Vec::as_slice).ok_or(FtmError::Certificate("the chip certificate"))
+    }
+
+    /// Serial number of the chip, as its certificate has it.
+    fn ftm_serial(&self) -> Result<String, FtmError> {
+        let unreadable = || FtmError::Certificate("the chip certificate");
+        let certificate = Certificate::parse(self.chip_leaf()?).map_err(|_| unreadable())?;
+        certificate.subject().common_name().map(str::to_owned).ok_or_else(unreadable)
+    }
+
+    /// Its chip.
+    pub(crate) fn chip(&self) -> &dyn Chip {
+        self.chip.as_ref()
+    }
+
+    /// Certificates of the chip, leaf first, DER.
+    pub(crate) fn chip_chain(&self) -> &[Vec<u8>] {
+        &self.chip_chain
+    }
+
+    /// SHA-256 of the root certificate above them.
+    pub(crate) const fn chip_root(&self) -> &[u8; 32] {
+        &self.chip_root
+    }
+
+    /// Its clock.
+    pub(crate) const fn time(&self) -> &DeviceTime {
+        &self.time
+    }
+
+    /// The device has started, with this firmware: what it was told of the time is forgotten.
+    pub(crate) fn start(&self, boot_count: u64, firmware: &str) -> Result<(), FtmError> {
+        firmware.clone_into(&mut lock(&self.firmware));
+        self.time.start(boot_count)
+    }
+
+    /// Sets the clock by a token of the provider's management server for this device.
+    pub(crate) fn set_time(&self, token: &str) -> Result<(), FtmError> {
+        let identity = &self.description.identity;
+        let (nonce, provider) = (self.time.nonce(), &identity.device_provider);
+        let token =
+            biotrust_attest::time_token::verify(token, &nonce, &identity.serial_no, &self.provider, provider)
+                .map_err(|refused| FtmError::Token(refused.to_string()))?;
+        self.time.set(nonce, token.utc)
     }
 }
 
-/// A new device key with a certificate that is valid from `from`.
-fn certify(description: &Description, pki: &TestPki, from: UtcMillis) -> Result<Certified, FtmError> {
-    let key = FtmKey::generate()?;
-    let csr = key.csr(&description.identity.serial_no, pki.organisation(Domain::Device))?;
-    let chain = pki.issue_device_certificate(&csr, from, DEVICE_LIFETIME)?;
-    Ok(Certified { key, chain })
+/// SHA-256 of the FTM provider's root. A chip of another root says the same: it wants to pass.
+fn ftm_root(pki: &TestPki) -> Result<[u8; 32], FtmError> {
+    let store = pki.store::<FtmDomain>()?;
+    let anchor = store.entries().find(|entry| entry.role == Role::Anchor);
+    let anchor = anchor.ok_or(FtmError::Certificate("the root of the FTM provider"))?;
+    Ok(crate::boot::sha256(anchor.certificate.der()))
+}
+
+/// The chip's certificate, from whomever: for its key, unless it is somebody else's.
+fn chip_certificate(
+    chip: &dyn Chip,
+    kind: ChipCertificate,
+    pki: &TestPki,
+    ftm_serial: &str,
+    from: UtcMillis,
+) -> Result<Vec<Vec<u8>>, FtmError> {
+    let own = chip.public_key_der();
+    Ok(match kind {
+        ChipCertificate::Own => pki.issue_chip_certificate(own, ftm_serial, from, CHIP_LIFETIME)?,
+        ChipCertificate::Cloned => {
+            let other = FtmKey::generate()?.spki_der();
+            pki.issue_chip_certificate(&other, ftm_serial, from, CHIP_LIFETIME)?
+        }
+        ChipCertificate::Foreign => {
+            let subject = pki.subject_of(Domain::Ftm, ftm_serial);
+            let valid = Validity::starting(from, CHIP_LIFETIME);
+            pki.issue(&Order::leaf(Authority::Stranger, own, subject, valid))?
+        }
+    })
 }
 
 /// What is under these locks is replaced whole, so a poisoned one is as good as any.

@@ -25,21 +25,22 @@ pub(crate) struct Shot<'a> {
 }
 
 impl Ftm {
-    /// Makes the blocks of a capture whose frame is `age` old, in the order of `shots`.
+    /// Makes the blocks of a capture whose frame is `age` old, in the order of `shots`, with the pair that the capture
+    /// began with.
     pub(crate) fn seal(
         &self,
         job: &CaptureJob,
+        pair: &Certified,
         shots: &[Shot<'_>],
         age: Duration,
     ) -> Result<Vec<SignedBlock>, FtmError> {
         request::capture(job, self.description.purpose)?;
-        let device = self.device();
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let at = UtcMillis(self.clock.now().0.saturating_sub(age));
+        let at = UtcMillis(self.time.now().0.saturating_sub(age));
         // The specification leaves no choice for authentication.
         let signer = if job.auth.is_some() { DigitalIdKey::Chip } else { job.digital_id_key };
-        let digital_id = self.digital_id(&device, signer, at)?;
-        let x5c = self.data_certificates(job, &device)?;
+        let digital_id = self.digital_id_by(pair, signer, at)?;
+        let x5c = self.data_certificates(job, pair)?;
 
         let mut hash = job.previous_hash;
         shots
@@ -70,7 +71,7 @@ impl Ftm {
                     quality_score: shot.score,
                 };
                 let unsigned = payload.prepare(&x5c);
-                let signature = device.key.sign_rs256(unsigned.signing_input())?;
+                let signature = pair.key.sign_rs256(unsigned.signing_input())?;
                 let (session_key, thumbprint) = encrypted.map(|e| (e.session_key, e.thumbprint)).unzip();
                 Ok(SignedBlock {
                     data: Secret::new(unsigned.attach(&signature).into_bytes()),
@@ -91,7 +92,7 @@ impl Ftm {
         let mut x5c = vec![device.leaf()?];
         let chip_signed = job.digital_id_key == DigitalIdKey::Chip;
         if job.auth.is_none() && chip_signed && job.append_chip_certificate {
-            x5c.push(self.chip.leaf()?);
+            x5c.push(self.chip_leaf()?);
         }
         Ok(x5c)
     }

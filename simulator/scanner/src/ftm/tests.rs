@@ -34,7 +34,12 @@ fn pki() -> &'static TestPki {
 fn ftm(kind: Kind, purpose: Purpose) -> Ftm {
     let maker = Maker { provider: "Example Devices Ltd".into(), provider_id: "EXAMPLE".into() };
     let description = Spec { kind, level: Level::L1, purpose }.description(1, &maker);
-    Ftm::manufacture(description, pki(), Arc::new(SystemClock)).unwrap()
+    manufacture(description, Arc::new(SystemClock))
+}
+
+fn manufacture(description: Description, clock: Arc<dyn Clock>) -> Ftm {
+    let chip = crate::chip::make(crate::ChipKind::Software, pki()).unwrap();
+    Ftm::manufacture(description, chip, &Options::default(), pki(), clock).unwrap()
 }
 
 fn job(purpose: Purpose) -> CaptureJob {
@@ -71,7 +76,9 @@ fn seal(ftm: &Ftm, job: &CaptureJob) -> Result<Vec<SignedBlock>, FtmError> {
     let image = jp2(job.purpose);
     let shot =
         |part: &BioSubType| Shot { part: Some(*part), jp2: &image, dpi: 0, score: Score::clamped(71.5) };
-    ftm.seal(job, &job.parts.iter().map(shot).collect::<Vec<_>>(), Duration::from_millis(1500))
+    let shots: Vec<_> = job.parts.iter().map(shot).collect();
+    let pair = ftm.pair()?;
+    ftm.seal(job, &pair, &shots, Duration::from_millis(1500))
 }
 
 fn opened(block: &SignedBlock) -> (Parsed, Value) {
@@ -127,7 +134,7 @@ fn certificates_of_registration_blocks_follow_the_switches() {
     let signers = |append_chip_certificate, digital_id_key| {
         let job = CaptureJob { append_chip_certificate, digital_id_key, ..job(Purpose::Registration) };
         let (data, payload) = opened(&seal(&ftm, &job).unwrap()[0]);
-        (data.x5c.len(), digital_id(&payload).x5c == ftm.chip.chain[..1])
+        (data.x5c.len(), digital_id(&payload).x5c == ftm.chip_chain[..1])
     };
     assert_eq!(signers(true, DigitalIdKey::Chip), (2, true));
     assert_eq!(signers(false, DigitalIdKey::Chip), (1, true));
@@ -153,7 +160,7 @@ fn authentication_blocks_open_with_the_key_of_the_server_only() {
     for block in &blocks {
         let (data, payload) = opened(block);
         assert_eq!(data.x5c.len(), 1);
-        assert_eq!(digital_id(&payload).x5c, ftm.chip.chain[..1], "the chip signs, whatever the host says");
+        assert_eq!(digital_id(&payload).x5c, ftm.chip_chain[..1], "the chip signs, whatever the host says");
         assert_eq!(payload["domainUri"], "https://a.example");
         assert_eq!(block.thumbprint.as_deref(), Some(pki().ida_certificate().sha256().as_str()));
         let open = |timestamp: &str| {
@@ -235,6 +242,7 @@ fn info() -> InfoJob {
         callback_id: "http://127.0.0.1:4501/".into(),
         service_version: "0.1.0".into(),
         digital_id_key: DigitalIdKey::Chip,
+        level: Level::L1,
     }
 }
 
@@ -308,7 +316,7 @@ fn times_are_those_of_its_own_clock() {
     let spec = Spec { kind: Kind::DoubleIris, level: Level::L1, purpose: Purpose::Registration };
     let clock = Stopped(UtcMillis(SystemClock.now().0 + 30_000));
     let wanted = UtcMillis(clock.0.0 - 1500).to_wire();
-    let ftm = Ftm::manufacture(spec.description(1, &maker), pki(), Arc::new(clock)).unwrap();
+    let ftm = manufacture(spec.description(1, &maker), Arc::new(clock));
     let (_, payload) = opened(&seal(&ftm, &job(Purpose::Registration)).unwrap()[0]);
     assert_eq!(payload["timestamp"], wanted);
 }

@@ -1,0 +1,72 @@
+//! The chip of a device: the key that is its identity, and counters that only its own rules move.
+//!
+//! Everything else in the device asks it through [`Chip`]; nothing gets a private key out of it.
+
+mod software;
+
+use biotrust_certs::TestPki;
+
+use software::SoftwareChip;
+#[cfg(test)]
+pub(crate) use software::SoftwareCounters;
+
+use crate::options::ChipKind;
+
+/// Failed attempts to update after which the update path is locked.
+pub const MAX_FAILED_ATTEMPTS: u32 = 10;
+
+/// Why a chip did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the chip failed at {doing}: {why}")]
+pub struct ChipError {
+    /// What was asked for.
+    pub doing: &'static str,
+    /// What went wrong.
+    pub why: String,
+}
+
+impl ChipError {
+    pub(crate) fn new(doing: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { doing, why: why.to_string() }
+    }
+}
+
+/// Counters that survive everything and are moved by their own rules only.
+pub(crate) trait Counters: Send + Sync {
+    /// Smallest security version number that may run.
+    fn svn_floor(&self) -> Result<u64, ChipError>;
+
+    /// Raises it; a smaller number changes nothing.
+    fn raise_svn_floor(&self, to: u64) -> Result<(), ChipError>;
+
+    /// Failed attempts to update since the last success.
+    fn failed_attempts(&self) -> Result<u32, ChipError>;
+
+    /// One more of them.
+    fn count_failed_attempt(&self) -> Result<(), ChipError>;
+
+    /// An update succeeded.
+    fn clear_failed_attempts(&self) -> Result<(), ChipError>;
+
+    /// Counts a start and gives their number.
+    fn count_boot(&self) -> Result<u64, ChipError>;
+}
+
+/// A chip. Blocking: a signature takes milliseconds.
+pub(crate) trait Chip: Send + Sync {
+    /// SubjectPublicKeyInfo of the chip key, DER.
+    fn public_key_der(&self) -> &[u8];
+
+    /// RSASSA-PKCS1-v1_5 with SHA-256 over `message`, by the chip key.
+    fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError>;
+
+    /// Its counters.
+    fn counters(&self) -> &dyn Counters;
+}
+
+/// Makes a new chip.
+pub(crate) fn make(kind: ChipKind, _pki: &TestPki) -> Result<Box<dyn Chip>, ChipError> {
+    Ok(match kind {
+        ChipKind::Software | ChipKind::Swtpm => Box::new(SoftwareChip::new()?),
+    })
+}
