@@ -119,3 +119,102 @@ impl Assembly {
         self.blob
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::certificate;
+
+    fn chain() -> Chain {
+        Chain::with_root(&[certificate(1, 600), certificate(2, 500), certificate(3, 400)]).unwrap()
+    }
+
+    fn why(blob: &[u8]) -> Why {
+        match Chain::decode(blob).unwrap_err() {
+            SpdmError::Malformed { what: WHAT, why } => why,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn certificates_go_root_side_first() {
+        let blob = chain().encode().unwrap();
+        assert_eq!(blob.len(), 36 + 3 * 4 + 1500);
+        assert_eq!(blob[..4], [0x0C, 0x06, 0, 0]);
+        assert_eq!(blob[4..36], sha256(&[&certificate(3, 400)]));
+        assert_eq!(blob[36..36 + 404], certificate(3, 400));
+        assert_eq!(Chain::decode(&blob).unwrap(), chain());
+    }
+
+    #[test]
+    fn a_blob_that_is_cut_anywhere_is_refused() {
+        let blob = chain().encode().unwrap();
+        for length in 0..blob.len() {
+            assert!(Chain::decode(&blob[..length]).is_err(), "{length} bytes");
+            // Also where its length field agrees: only whole certificates are a chain.
+            let mut short = blob[..length].to_vec();
+            if length >= 36 {
+                short[..2].copy_from_slice(&u16::try_from(length).unwrap().to_le_bytes());
+                let whole = [440, 944].contains(&length);
+                assert_eq!(Chain::decode(&short).is_ok(), whole, "{length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn each_rule_of_the_blob_has_its_error() {
+        let bent = |at: usize, value: u8| {
+            let mut blob = chain().encode().unwrap();
+            blob[at] = value;
+            blob
+        };
+        assert_eq!(why(&bent(0, 0x0D)), Why::Value("Length"));
+        assert_eq!(why(&bent(2, 1)), Why::Reserved);
+        assert_eq!(why(&bent(36, 0x31)), Why::Value("Certificates"));
+        assert_eq!(why(&bent(37, 0x81)), Why::Value("Certificates"), "not in two bytes of length");
+        assert_eq!(why(&bent(38, 0)), Why::Value("Certificates"), "not the shortest length");
+        assert_eq!(why(&bent(38, 9)), Why::Short);
+        assert_eq!(why(&[&[36, 0, 0, 0][..], &[0; 32]].concat()), Why::Short, "no certificate");
+        assert_eq!(
+            Chain::with_root(&[]).unwrap_err().to_string(),
+            "malformed certificate blob: it ends too early"
+        );
+    }
+
+    #[test]
+    fn limits_hold() {
+        let many = |count| Chain { root_hash: [0; 32], certificates: vec![certificate(1, 300); count] };
+        assert!(many(MAX_CERTIFICATES).encode().is_ok());
+        assert!(many(MAX_CERTIFICATES + 1).encode().is_err());
+        let long = |length| Chain { root_hash: [0; 32], certificates: vec![certificate(1, length)] };
+        assert!(long(32_768 - 40).encode().is_ok());
+        assert!(long(32_768 - 39).encode().is_err());
+        assert!(long(65_535).encode().is_err());
+    }
+
+    #[test]
+    fn portions_must_add_up() {
+        let mut assembly = Assembly::default();
+        assert!(!assembly.push(&[1; 10], 20).unwrap());
+        assert_eq!(assembly.offset(), 10);
+        assert!(assembly.push(&[2; 10], 9).is_err());
+        assert!(assembly.push(&[2; 20], 0).unwrap(), "the control");
+        let mut assembly = Assembly::default();
+        assert!(matches!(assembly.push(&[0; 100], u16::MAX), Err(SpdmError::TooLong { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_blobs_never_panic(mut blob in proptest::collection::vec(any::<u8>(), 36..600)) {
+            let _ = Chain::decode(&blob);
+            let length = u16::try_from(blob.len()).unwrap().to_le_bytes();
+            blob[..2].copy_from_slice(&length);
+            blob[2..4].copy_from_slice(&[0, 0]);
+            if let Ok(chain) = Chain::decode(&blob) {
+                prop_assert_eq!(chain.encode().unwrap(), blob);
+            }
+        }
+    }
+}

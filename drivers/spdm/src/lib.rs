@@ -26,6 +26,6 @@ pub use requester::{Job, Outcome, Requester, Step};
 pub use responder::{Module, ModuleError, Responder};
 
 /// Longest message in bytes: VENDOR_DEFINED with the longest payload.
-pub const MAX_MESSAGE: usize = 11 + u16::MAX as usize;
+pub const MAX_MESSAGE: usize = 13 + u16::MAX as usize;
 /// MCTP's message type of SPDM (DSP0275), without the integrity-check bit.
 pub const MCTP_TYPE: u8 = 0x05;

@@ -268,3 +268,89 @@ pub fn decode(record: &[u8]) -> Result<Vec<Block>, SpdmError> {
     }
     Ok(blocks)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::blocks;
+
+    #[test]
+    fn blocks_are_written_as_the_standard_says() {
+        let svn = encode(&[Block::svn(0x0102)]).unwrap();
+        assert_eq!(svn, [5, 1, 11, 0, 0x87, 8, 0, 2, 1, 0, 0, 0, 0, 0, 0]);
+        let rom = encode(&[Block::digest(index::ROM, Kind::Rom, [9; 32])]).unwrap();
+        assert_eq!(rom, [&[1, 1, 35, 0, 0, 32, 0][..], &[9; 32]].concat());
+        let mode = encode(&[Block::device_mode(DeviceMode::normal())]).unwrap();
+        let fields = [4, 0, 0, 0, 4, 0, 0, 0, 0x1F, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(mode, [&[0xFE, 1, 19, 0, 0x85, 16, 0][..], &fields].concat());
+    }
+
+    #[test]
+    fn what_was_measured_can_be_asked() {
+        let read = decode(&encode(&blocks()).unwrap()).unwrap();
+        assert_eq!(read, blocks());
+        assert_eq!(read.iter().find_map(Block::as_svn), Some(7));
+        assert_eq!(read.iter().find_map(Block::as_version), Some("1.2.3"));
+        assert!(read.iter().find_map(Block::as_device_mode).unwrap().is_normal());
+        // Of another kind, digested, or of the wrong size, it is not that.
+        let raw = |kind, bytes: &[u8]| Block { index: 9, kind, value: Value::Raw(bytes.to_vec()) };
+        assert_eq!(raw(Kind::Version, &[0; 8]).as_svn(), None);
+        assert_eq!(raw(Kind::Svn, &[0; 7]).as_svn(), None);
+        assert_eq!(Block::digest(5, Kind::Svn, [0; 32]).as_svn(), None);
+        assert_eq!(raw(Kind::Version, b"1 2").as_version(), None);
+        assert_eq!(raw(Kind::DeviceMode, &[4; 15]).as_device_mode(), None);
+        assert_eq!(raw(Kind::DeviceMode, &[4; 17]).as_device_mode(), None);
+    }
+
+    #[test]
+    fn every_mode_but_normal_and_every_debug_bit_shows() {
+        assert!(DeviceMode::normal().is_normal());
+        for bit in 0..32 {
+            let debug = DeviceMode { debug: 1 << bit, ..DeviceMode::normal() };
+            assert!(!debug.is_normal());
+            let other = DeviceMode { operational: 1 << bit, ..DeviceMode::normal() };
+            assert_eq!(other.is_normal(), 1 << bit == DeviceMode::NORMAL);
+            let both = DeviceMode { operational: DeviceMode::NORMAL | 1 << bit, ..DeviceMode::normal() };
+            assert_eq!(both.is_normal(), 1 << bit == DeviceMode::NORMAL);
+        }
+    }
+
+    #[test]
+    fn each_rule_of_a_record_has_its_error() {
+        let good = encode(&blocks()).unwrap();
+        for (at, value, field) in [
+            (0, 0, "Index"),
+            (39, 1, "Index"), // a second block of the first index
+            (1, 2, "MeasurementSpecification"),
+            (2, 34, "MeasurementSize"),
+            (4, 8, "DMTFSpecMeasurementValueType"),
+        ] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            let why = Why::Value(field);
+            assert_eq!(decode(&bad).unwrap_err(), SpdmError::Malformed { what: WHAT, why });
+        }
+        let digest = [1, 1, 34, 0, 0, 31, 0].into_iter().chain([0; 31]).collect::<Vec<u8>>();
+        assert!(decode(&digest).is_err(), "31 bytes are no SHA-256");
+        let ends: Vec<usize> = (0..good.len()).filter(|end| decode(&good[..*end]).is_ok()).collect();
+        assert_eq!(ends, [0, 39, 78, 117, 156, 171, 183], "only whole blocks");
+        assert!(encode(&[Block::svn(1), Block::svn(1)]).is_err());
+        let many =
+            |count: u8| (1..=count).map(|i| Block::digest(i, Kind::Firmware, [0; 32])).collect::<Vec<_>>();
+        assert!(encode(&many(32)).is_ok() && encode(&many(33)).is_err());
+        let long = |length| Block { index: 1, kind: Kind::Manifest, value: Value::Raw(vec![0; length]) };
+        assert!(encode(&[long(MAX_RECORD - 7)]).is_ok());
+        assert!(encode(&[long(MAX_RECORD - 6)]).is_err() && encode(&[long(70_000)]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_records_never_panic(record in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(blocks) = decode(&record) {
+                prop_assert_eq!(encode(&blocks).unwrap(), record);
+            }
+        }
+    }
+}

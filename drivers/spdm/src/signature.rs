@@ -65,3 +65,46 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Module;
+    use crate::testing::Chip;
+
+    #[test]
+    fn the_input_is_laid_out_as_the_standard_says() {
+        for (context, zeros, text) in [
+            (Context::ChallengeAuth, 4, &b"responder-challenge_auth signing"[..]),
+            (Context::Measurements, 6, b"responder-measurements signing"),
+        ] {
+            let input = context.input(&[b"a", b"bc"]);
+            assert_eq!(input.len(), 132);
+            let (prefix, rest) = input.split_at(64);
+            assert_eq!(prefix, b"dmtf-spdm-v1.2.*dmtf-spdm-v1.2.*dmtf-spdm-v1.2.*dmtf-spdm-v1.2.*");
+            assert_eq!(rest[..zeros], vec![0; zeros]);
+            assert_eq!(rest[zeros..36], *text);
+            let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+            assert_eq!(hex::encode(&rest[36..]), abc);
+            assert!(!input.starts_with(b"\xFFTCG"), "a restricted TPM key can sign it");
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_key_context_and_transcript_only() {
+        let (chip, other) = (Chip::new(0), Chip::new(1));
+        let input = Context::ChallengeAuth.input(&[b"transcript"]);
+        let signature: [u8; SIGNATURE] = chip.sign(&input).unwrap().try_into().unwrap();
+        let holds = |chip: &Chip, input: &[u8], signature: &[u8; SIGNATURE]| {
+            Context::ChallengeAuth.verify(&chip.spki(), input, signature).is_ok()
+        };
+        assert!(holds(&chip, &input, &signature), "the control");
+        assert!(!holds(&other, &input, &signature));
+        assert!(!holds(&chip, &Context::Measurements.input(&[b"transcript"]), &signature));
+        assert!(!holds(&chip, &Context::ChallengeAuth.input(&[b"transcripT"]), &signature));
+        let mut bent = signature;
+        bent[255] ^= 1;
+        assert!(!holds(&chip, &input, &bent));
+        assert!(Context::ChallengeAuth.verify(b"no key", &input, &signature).is_err());
+    }
+}

@@ -233,3 +233,6 @@ impl<'m> Exchange<'m> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
