@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("firmware-certs", &["agent/model"]),
     ("agent/attest", &["agent/sbi", "firmware-certs", "drivers/spdm", "agent/model"]),
     ("agent/mgmt", &["agent/attest", "agent/sbi", "firmware-certs", "agent/model"]),
-    ("agent/trust", &["agent/sbi", "firmware-certs", "agent/model"]),
+    ("agent/trust", &["agent/attest", "agent/sbi", "firmware-certs", "agent/model"]),
     ("agent/onboard", &["agent/sbi", "firmware-certs", "agent/model"]),
     (
         "agent/daemon",

@@ -17,10 +17,28 @@ pub fn drivers(clock: &Arc<dyn Clock>) -> Vec<Box<dyn DriverFactory>> {
     vec![Box::new(LinkFactory::new(Arc::clone(clock)))]
 }
 
-/// The FTM that holds device keys on this host (L0).
+/// Where the device keys of this host live.
+#[derive(Debug, Clone)]
+pub enum FtmSettings {
+    /// In files of this host, sealed under a key of this host.
+    Software,
+    /// In a TPM 2.0.
+    Tpm {
+        /// How to reach it, in the spelling of the TSS.
+        tcti: String,
+        /// Certificates (DER) that its endorsement key is believed under.
+        ek_anchors: Vec<Vec<u8>>,
+    },
+}
+
+/// The FTM that holds device keys on this host (L0). A TPM that cannot be used is an error and nothing else: keys of
+/// another kind in its place would be keys that nobody asked for.
 ///
 /// # Errors
-/// When its directory cannot be made or is open to others.
-pub fn host_ftm(state: &Path) -> Result<Box<dyn Ftm>, FtmError> {
-    Ok(Box::new(SoftFtm::open(&state.join("keys"), None)?))
+/// When its directory cannot be made or is open to others, or the TPM is not there or in a state that needs somebody.
+pub fn host_ftm(state: &Path, settings: &FtmSettings) -> Result<Box<dyn Ftm>, FtmError> {
+    match settings {
+        FtmSettings::Software => Ok(Box::new(SoftFtm::open(&state.join("keys"), None)?)),
+        FtmSettings::Tpm { .. } => Err(FtmError::Unsupported("be a TPM in this build")),
+    }
 }

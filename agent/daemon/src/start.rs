@@ -8,44 +8,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use biotrust_certs::{DeviceStore, FtmStore};
-use biotrust_model::time::{Clock, SystemClock};
-use biotrust_sbi::session::EncryptionCertificate;
+use biotrust_attest::metadata::Metadata;
+use biotrust_certs::{AdopterStore, DeviceStore, FtmStore};
+use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 
-use crate::catalog;
+use crate::catalog::{self, FtmSettings};
 use crate::config::{self, Config};
-use crate::fleet::{Encryption, EncryptionTarget, Fleet, Settings, Trust};
+use crate::encryption::Keeper;
+use crate::fleet::{Attestation, Fleet, Settings, Trust};
 use crate::run::Devices;
-use crate::store::Store;
+use crate::store::{Floor, Store};
 
-/// Reads whom to believe and whom to encrypt for.
+/// Reads whom to believe, whom to encrypt for, and what is known of models.
 ///
 /// # Errors
 /// The first file that cannot be used, and why.
 pub fn trust(config: &Config) -> anyhow::Result<Trust> {
-    let config::Encryption { certificate, domains } = &config.encryption;
-    let by_domain = |(domain, path): (&String, _)| Ok((domain.clone(), target(path)?));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Trust {
         device: DeviceStore::load(&config.trust.device_anchors).context("[trust] device_anchors")?,
         ftm: FtmStore::load(&config.trust.ftm_anchors).context("[trust] ftm_anchors")?,
-        encryption: Encryption {
-            default: certificate.as_deref().map(target).transpose()?,
-            domains: domains.iter().map(by_domain).collect::<anyhow::Result<_>>()?,
-        },
+        models: models(&config.metadata, clock.now())?,
+        encryption: Keeper::open(&config.encryption, clock, None)?.current(),
     })
 }
 
-/// Reads a certificate to encrypt for and what follows it in its file.
-fn target(path: impl AsRef<Path>) -> anyhow::Result<EncryptionTarget> {
-    let path = path.as_ref();
-    let name = || format!("[encryption] {}", path.display());
-    let bytes = std::fs::read(path).with_context(name)?;
-    let chain = biotrust_certs::certificates(&bytes)
-        .map_err(|(index, problem)| anyhow::anyhow!("certificate {index}: {problem}"))
-        .with_context(name)?;
-    let chain: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.der().to_vec()).collect();
-    let leaf = chain.first().context("no certificate in it").with_context(name)?;
-    Ok(EncryptionTarget { certificate: EncryptionCertificate::from_der(leaf).with_context(name)?, chain })
+/// Reads the adopter's list of models.
+fn models(config: &config::Metadata, now: UtcMillis) -> anyhow::Result<Option<Metadata>> {
+    let Some(file) = &config.file else { return Ok(None) };
+    let name = || format!("[metadata] {}", file.display());
+    let anchors = AdopterStore::load(&config.anchors).context("[metadata] anchors")?;
+    let text = std::fs::read_to_string(file).with_context(name)?;
+    let models = Metadata::verify(&text, &anchors, now, 0).with_context(name)?;
+    Ok(Some(models.with_grace(config.grace)))
 }
 
 /// Opens the state and the devices. Call inside the runtime.
@@ -54,14 +49,40 @@ fn target(path: impl AsRef<Path>) -> anyhow::Result<EncryptionTarget> {
 /// When the state or the directory of links cannot be used.
 pub fn fleet(config: &Config, trust: Trust, url: &str) -> anyhow::Result<Fleet> {
     let state = &config.state.directory;
-    let store = Store::open(state)?;
-    let ftm = catalog::host_ftm(state).context("the keys of this host")?;
+    let mut store = Store::open(state)?;
+    if let Some(models) = &trust.models {
+        // an older list would bring back what was withdrawn
+        store.raise(Floor::Models, models.number()).context("[metadata] file")?;
+    }
+    let ftm = catalog::host_ftm(state, &ftm(&config.ftm)?).context("the keys of this host")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let drivers = catalog::drivers(&clock);
     let fleet = Fleet::new(settings(config, url), trust, store, ftm, drivers, clock)?;
     let ports = config.serial.port.iter().map(|port| port.path.clone()).collect();
     fleet.watch(config.serial.links.clone(), ports)?;
     Ok(fleet)
+}
+
+/// Where the keys of this host live.
+fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
+    match config.backend {
+        config::FtmBackend::Software => Ok(FtmSettings::Software),
+        config::FtmBackend::Tpm => {
+            let anchors = config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
+            let ek_anchors = anchors.context("[ftm] ek_anchors")?.concat();
+            Ok(FtmSettings::Tpm { tcti: config.tcti.clone(), ek_anchors })
+        }
+    }
+}
+
+/// The certificates in a file; DER.
+fn certificates(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let name = || file.display().to_string();
+    let bytes = std::fs::read(file).with_context(name)?;
+    let found = biotrust_certs::certificates(&bytes)
+        .map_err(|(index, problem)| anyhow::anyhow!("certificate {index}: {problem}"))
+        .with_context(name)?;
+    Ok(found.iter().map(|certificate| certificate.der().to_vec()).collect())
 }
 
 fn settings(config: &Config, url: &str) -> Settings {
@@ -79,6 +100,8 @@ fn settings(config: &Config, url: &str) -> Settings {
         hard_ceiling: sbi.hard_ceiling,
         streams_per_device: config.limits.streams_per_device,
         callback_id: url.to_owned(),
+        attestation: Attestation { interval: config.attestation.interval, ..Attestation::default() },
+        require_time: config.management.require_time,
     }
 }
 

@@ -143,6 +143,9 @@ problems! {
     /// Every connection that the service takes is in use.
     TooManyConnections = 514, Technician, "Too many connections to the device service", "Trop de connexions au service d'appareils", "\u{639}\u{62f}\u{62f} \u{627}\u{644}\u{627}\u{62a}\u{635}\u{627}\u{644}\u{627}\u{62a} \u{628}\u{62e}\u{62f}\u{645}\u{629} \u{627}\u{644}\u{623}\u{62c}\u{647}\u{632}\u{629} \u{643}\u{628}\u{64a}\u{631} \u{62c}\u{62f}\u{64b}\u{627}",
         "Close programs that keep connections open, or raise `connections` in [limits].";
+    /// The certificate to encrypt for is out of date.
+    EncryptionKeyExpired = 515, Technician, "The encryption certificate of the authentication server is out of date", "Le certificat de chiffrement du serveur d'authentification n'est pas en cours de validit\u{e9}", "\u{634}\u{647}\u{627}\u{62f}\u{629} \u{62a}\u{634}\u{641}\u{64a}\u{631} \u{62e}\u{627}\u{62f}\u{645} \u{627}\u{644}\u{645}\u{635}\u{627}\u{62f}\u{642}\u{629} \u{63a}\u{64a}\u{631} \u{633}\u{627}\u{631}\u{64a}\u{629}",
+        "Put the authentication server's new certificate in place ([encryption] in the configuration), or see why it was not fetched; check the host's clock.";
 }
 
 impl ProblemKind {

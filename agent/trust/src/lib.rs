@@ -1,7 +1,7 @@
 //! Evidence appraisal without I/O: is this device what it says it is, is this block what was asked for.
 //!
-//! [`appraisal`] judges the certificates that a device shows, once per connection and after every change of keys. What
-//! passes is a value of type [`AppraisedL0`] or [`AppraisedL1`]; there is no other way to get one, and no way from one to the
+//! [`appraisal`] judges the certificates that a device shows and the evidence of its trust module, once per connection,
+//! after every change of keys, and from time to time. What passes is a value of type [`AppraisedL0`] or [`AppraisedL1`]; there is no other way to get one, and no way from one to the
 //! other. [`block`] holds everything that an L1 device signs later against that value and against the request, before
 //! it leaves the host.
 //!
@@ -15,5 +15,6 @@ pub mod block;
 mod workshop;
 
 pub use appraisal::{
-    Appraisal, AppraisedL0, AppraisedL1, Check, CheckName, FailedCheck, Outcome, appraise_l0, appraise_l1,
+    Appraisal, AppraisedL0, AppraisedL1, Check, CheckName, FailedCheck, History, Outcome, appraise_l0,
+    appraise_l1,
 };

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::Inner;
 use super::ftm::Urgency;
 use super::keys::Keys;
+use super::settings::EncryptionTarget;
 use super::unit::Session;
 
 /// A finished answer.
@@ -80,7 +81,10 @@ pub(super) fn by_host(
         timestamp = timestamp.max(image.captured_at);
         let encrypted = match request.purpose {
             Purpose::Registration => None,
-            Purpose::Auth => Some(encrypt(inner, session, request, timestamp, record)?),
+            Purpose::Auth => {
+                let target = keys.target(&request.domain_uri, inner.clock.now())?;
+                Some(encrypt(session, target, request, timestamp, record)?)
+            }
         };
         let bio_value = match &encrypted {
             Some(encrypted) => BioValue::Text(&encrypted.bio_value),
@@ -145,14 +149,12 @@ fn asked(job: &CaptureJob) -> Vec<Option<BioSubType>> {
 }
 
 fn encrypt(
-    inner: &Inner,
     session: &Session,
+    target: &EncryptionTarget,
     request: &CaptureRequest,
     captured_at: UtcMillis,
     record: &Secret,
 ) -> Result<Encrypted, Problem> {
-    let target =
-        inner.trust.encryption.target(&request.domain_uri).ok_or(ProblemKind::EncryptionKeyMissing)?;
     session::encrypt(record.expose(), &captured_at.to_wire(), &request.transaction_id, &target.certificate)
         .map_err(|error| internal(session, &error))
 }
@@ -163,17 +165,12 @@ fn encrypt(
 /// `DeviceRefused` when anything is not as it was asked for; nothing of the capture is passed on then.
 pub(super) fn by_device(
     inner: &Inner,
-    session: &Session,
     keys: &Keys,
     request: &CaptureRequest,
     job: &CaptureJob,
     blocks: &[SignedBlock],
 ) -> Result<Answer, Problem> {
-    let refused = |why: &dyn std::fmt::Display| {
-        tracing::error!(device = %session.id, %why, "the device delivered something else than it was asked for");
-        Problem::about(ProblemKind::DeviceRefused, why.to_string())
-    };
-    let target = inner.trust.encryption.target(&request.domain_uri);
+    let refused = |why: &dyn std::fmt::Display| Problem::about(ProblemKind::DeviceRefused, why.to_string());
     let kind = match request.purpose {
         Purpose::Registration => Kind::Registration {
             previous_hash: request.bio.previous_hash,
@@ -181,7 +178,7 @@ pub(super) fn by_device(
         },
         Purpose::Auth => Kind::Auth {
             domain_uri: &request.domain_uri,
-            thumbprint: target.ok_or(ProblemKind::EncryptionKeyMissing)?.certificate.thumbprint(),
+            thumbprint: keys.target(&request.domain_uri, inner.clock.now())?.certificate.thumbprint(),
         },
     };
     let parts = asked(job);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use biotrust_driver_api::{
-    AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceError, DeviceErrorKind, Opened,
+    AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceError, DeviceErrorKind, DigitalIdKey, Opened,
 };
 use biotrust_model::{Level, Problem, ProblemKind, Purpose};
 use biotrust_sbi::plan;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::blocks;
 use super::due::{Due, End};
-use super::keys::Keys;
+use super::keys::{Keys, with_keys};
 use super::state::Lease;
 use super::unit::{Session, Timing, Unit};
 use super::{Fleet, Inner};
@@ -44,15 +44,16 @@ impl Fleet {
         let received = Instant::now();
         let unit = inner.find(&request.bio.device_id)?;
         let session = unit.session().ok_or(ProblemKind::DeviceNotFound)?;
-        let plan = admit(inner, &session, &request)?;
+        let (plan, keys) = admit(inner, &session, &request)?;
         let settings = &inner.settings;
         let margin = session.cost().margin(settings.finish_margin);
         let due = Due::new(request.timeout, settings.hard_ceiling, settings.answer_early, margin);
 
         let hold = Hold::take(inner, &unit, due.answer)?;
-        let job = job(inner, &request, plan.parts.into_iter().flatten().collect(), due);
+        let parts = plan.parts.into_iter().flatten().collect();
+        let job = job(inner, &request, session.level(), parts, due);
         let ended = tokio::select! {
-            ended = hold.run(session, request, job) => ended,
+            ended = hold.run(session, keys, request, job) => ended,
             // it did not keep its time; the client must not wait for it
             () = tokio::time::sleep_until(received + due.answer + Due::GRACE) => {
                 tracing::warn!(link = unit.name, "the device did not deliver in time");
@@ -72,8 +73,12 @@ impl Fleet {
     }
 }
 
-/// Whether this device may make this capture at all, and of which parts.
-fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<plan::Plan, Problem> {
+/// Whether this device may make this capture at all, of which parts, and with which keys it begins.
+fn admit(
+    inner: &Inner,
+    session: &Session,
+    request: &CaptureRequest,
+) -> Result<(plan::Plan, Arc<Keys>), Problem> {
     let description = &session.description;
     let keys = session.keys().ok_or(ProblemKind::NotReady)?;
     if let Some(reason) = keys.expired(inner.clock.now()) {
@@ -96,27 +101,15 @@ fn admit(inner: &Inner, session: &Session, request: &CaptureRequest) -> Result<p
         if session.level() == Level::L0 && !inner.settings.allow_l0_auth {
             return Err(ProblemKind::LevelNotAllowed.into());
         }
-        let now = inner.clock.now();
-        let target =
-            inner.trust.encryption.target(&request.domain_uri).ok_or(ProblemKind::EncryptionKeyMissing)?;
-        if !target.certificate.is_valid_at(now) {
-            let why = format!(
-                "it is valid from {} to {}",
-                target.certificate.not_before().to_wire(),
-                target.certificate.not_after().to_wire()
-            );
-            return Err(Problem::about(ProblemKind::EncryptionKeyMissing, why));
-        }
-        if keys.refuses(target.certificate.thumbprint()) {
-            return Err(Problem::about(ProblemKind::EncryptionKeyMissing, "the device does not accept it"));
-        }
+        keys.target(&request.domain_uri, inner.clock.now())?;
     }
-    Ok(plan)
+    Ok((plan, keys))
 }
 
 fn job(
     inner: &Inner,
     request: &CaptureRequest,
+    level: Level,
     parts: Vec<biotrust_model::BioSubType>,
     due: Due,
 ) -> CaptureJob {
@@ -136,8 +129,12 @@ fn job(
         spec_version: request.spec_version.clone(),
         service_version: SERVICE_VERSION.to_owned(),
         previous_hash: request.bio.previous_hash,
-        append_chip_certificate: registration && settings.append_chip_certificate,
-        digital_id_key: if registration { settings.digital_id_key } else { Default::default() },
+        append_chip_certificate: registration && level == Level::L1 && settings.append_chip_certificate,
+        digital_id_key: match (registration, level) {
+            (true, Level::L1) => settings.digital_id_key,
+            (true, Level::L0) => DigitalIdKey::Device,
+            (false, _) => DigitalIdKey::Chip,
+        },
     }
 }
 
@@ -168,6 +165,7 @@ impl Hold {
     async fn run(
         &self,
         session: Arc<Session>,
+        keys: Arc<Keys>,
         request: CaptureRequest,
         job: CaptureJob,
     ) -> Result<Made, Problem> {
@@ -175,7 +173,7 @@ impl Hold {
         let (lease, cancel) = (Arc::clone(&self.lease), self.cancel.clone());
         let worker = move || {
             let started = Instant::now();
-            let result = make(&lease.inner, &session, &request, &job, &cancel);
+            let result = make(&lease.inner, &session, keys, &request, &job, &cancel);
             // whatever came of it: the next capture must not be late for the same reason
             let beyond = started.elapsed().saturating_sub(job.finish_within);
             if !beyond.is_zero() {
@@ -213,6 +211,7 @@ impl Drop for Held {
 fn make(
     inner: &Inner,
     session: &Session,
+    keys: Arc<Keys>,
     request: &CaptureRequest,
     job: &CaptureJob,
     cancel: &Cancel,
@@ -223,7 +222,7 @@ fn make(
             Some(images) => {
                 let delivered = started.elapsed();
                 (
-                    with_keys(session, cancel, |keys| {
+                    with_keys(session, cancel, keys, |keys| {
                         blocks::by_host(inner, session, keys, request, job, &images)
                     })?,
                     delivered,
@@ -235,8 +234,14 @@ fn make(
             Some(signed) => {
                 let delivered = started.elapsed();
                 (
-                    with_keys(session, cancel, |keys| {
-                        blocks::by_device(inner, session, keys, request, job, &signed)
+                    with_keys(session, cancel, keys, |keys| {
+                        blocks::by_device(inner, keys, request, job, &signed)
+                    })
+                    .inspect_err(|problem| {
+                        if problem.kind == ProblemKind::DeviceRefused {
+                            tracing::error!(device = %session.id, %problem,
+                                "the device delivered something else than it was asked for");
+                        }
                     })?,
                     delivered,
                 )
@@ -283,31 +288,3 @@ fn delivered<T>(
         }
     }
 }
-
-/// Makes the answer with the keys of this moment. A key may be rotated while a capture runs: where the answer does not
-/// fit the keys and others come within moments, it is made again with those.
-fn with_keys(
-    session: &Session,
-    cancel: &Cancel,
-    attempt: impl Fn(&Keys) -> Result<blocks::Answer, Problem>,
-) -> Result<blocks::Answer, Problem> {
-    let mut keys = session.keys().ok_or(ProblemKind::NotReady)?;
-    let mut result = attempt(&keys);
-    for _ in 0..ROTATION_LOOKS {
-        let about_keys =
-            matches!(&result, Err(p) if matches!(p.kind, ProblemKind::DeviceRefused | ProblemKind::NotReady));
-        if !about_keys || cancel.wait(ROTATION_PAUSE) {
-            break;
-        }
-        let now = session.keys().ok_or(ProblemKind::NotReady)?;
-        if !Arc::ptr_eq(&now, &keys) {
-            keys = now;
-            result = attempt(&keys);
-        }
-    }
-    result
-}
-
-/// How often and how long to look for other keys.
-const ROTATION_LOOKS: u32 = 10;
-const ROTATION_PAUSE: Duration = Duration::from_millis(20);

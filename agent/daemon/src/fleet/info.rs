@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use biotrust_certs::Certificate;
-use biotrust_driver_api::{FtmError, InfoJob, L1Device, Opened};
+use biotrust_driver_api::{Cancel, FtmError, InfoJob, L1Device, Opened};
 use biotrust_model::{DeviceStatus, Problem, ProblemKind};
 use biotrust_sbi::answer::{self, DeviceDescription};
 use biotrust_sbi::digital_id::DigitalId;
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::discovery::Listing;
 use super::ftm::Urgency;
-use super::keys::Keys;
+use super::keys::{Keys, with_keys};
 use super::unit::{Session, Unit};
 use super::{Fleet, Inner, locked};
 
@@ -153,7 +153,7 @@ async fn signed(inner: &Arc<Inner>, unit: &Arc<Unit>, session: &Arc<Session>) ->
     {
         return Ok(held);
     }
-    let (job, description) = super::keys::info_job(inner, unit, session);
+    let (job, description) = super::keys::info_job(inner, unit, session, session.level());
     let jws = match session.opened().ok_or(ProblemKind::NotReady)? {
         Opened::L0(_) => by_host(inner, session, &keys, &description).await?,
         Opened::L1(device) => {
@@ -219,7 +219,12 @@ async fn by_device(
                 tracing::warn!(device = %session.id, %error, "device info");
                 Problem::from(error.kind.problem())
             })
-            .and_then(|jws| super::keys::verified_info(&inner, &session, &keys, &job, &description, jws));
+            .and_then(|jws| {
+                with_keys(&session, &Cancel::new(), keys, |keys| {
+                    super::keys::verified_info(&inner, &session, keys, &job, &description, &jws)
+                })
+                .map(|()| jws)
+            });
         let _ = answer.send(result);
     };
     unit.lanes()

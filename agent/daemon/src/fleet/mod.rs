@@ -6,37 +6,48 @@
 //!
 //! Trust: devices are hostile until appraised, and what an L1 device delivers is verified block by block.
 
+mod attestation;
 mod blocks;
 mod capture;
+mod device_keys;
 mod discovery;
 mod due;
-mod enrol;
+mod firmware;
 pub mod ftm;
+mod host_keys;
 mod info;
 mod keys;
 mod lane;
+mod management;
+mod policy;
 mod report;
+#[cfg(test)]
+mod rotation_tests;
 mod service;
 mod settings;
 pub mod state;
 mod stream;
 mod supervise;
 mod unit;
+#[cfg(test)]
+mod workshop;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use biotrust_attest::metadata::Metadata;
+use biotrust_certs::{DeviceStore, FtmStore};
 use biotrust_driver_api::{DriverFactory, Ftm};
 use biotrust_model::time::Clock;
 use biotrust_pipe::links::{LinkWatcher, WatchError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use enrol::EnrolError;
-pub use settings::{Encryption, EncryptionTarget, Settings, Trust};
+pub use management::{ManageError, ManagedDevice, Presentation, Progress, Rotated};
+pub use settings::{Attestation, Encryption, EncryptionTarget, Settings, Trust};
 pub use stream::FrameStream;
 
 use crate::store::Store;
@@ -50,7 +61,14 @@ pub struct Fleet(Arc<Inner>);
 /// Everything that the parts of the fleet share.
 struct Inner {
     settings: Settings,
-    trust: Trust,
+    /// Whom to believe.
+    trust: Anchors,
+    /// Whom to encrypt for, at this moment.
+    encryption: ArcSwap<Encryption>,
+    /// What the adopter says about models, at this moment.
+    models: ArcSwapOption<Metadata>,
+    /// Why the time of this host cannot be believed, where it cannot.
+    untimed: watch::Sender<Option<String>>,
     clock: Arc<dyn Clock>,
     started: Instant,
     factories: Vec<Box<dyn DriverFactory>>,
@@ -67,13 +85,19 @@ struct Inner {
     numbers: AtomicU64,
     /// Sessions whose drivers are not closed yet.
     open_sessions: watch::Sender<usize>,
-    /// One enrolment step at a time: request, switch-over, destruction, reconciliation.
+    /// One step with keys of this host at a time: request, switch-over, destruction, reconciliation.
     enrolling: Mutex<()>,
     links: Mutex<Option<PathBuf>>,
     watcher: Mutex<Option<LinkWatcher>>,
     links_lost: AtomicBool,
     info: info::Cache,
     stop: CancellationToken,
+}
+
+/// Whom to believe.
+struct Anchors {
+    device: DeviceStore,
+    ftm: FtmStore,
 }
 
 impl Fleet {
@@ -89,9 +113,13 @@ impl Fleet {
         factories: Vec<Box<dyn DriverFactory>>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
+        let Trust { device, ftm: chips, encryption, models } = trust;
         Ok(Self(Arc::new(Inner {
             settings,
-            trust,
+            trust: Anchors { device, ftm: chips },
+            encryption: ArcSwap::from_pointee(encryption),
+            models: ArcSwapOption::from_pointee(models),
+            untimed: watch::Sender::new(None),
             clock,
             started: Instant::now(),
             factories,

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use biotrust_attest::metadata::{Freshness, Metadata};
 use biotrust_certs::Certificate;
+use biotrust_model::time::UtcMillis;
 use biotrust_model::{DeviceStatus, Language, Problem, Purpose};
 use biotrust_trust::{Check, Outcome};
 use serde_json::{Value, json};
@@ -39,8 +41,12 @@ impl Fleet {
                 "no anchor for chip certificates: every L1 device is refused ([trust] ftm_anchors)".into(),
             );
         }
+        notices.extend(inner.untimed.borrow().iter().map(|why| format!("no device is ready: {why}")));
+        notices.extend(inner.ftm.notices());
         let now = inner.clock.now();
-        for (domain, target) in inner.trust.encryption.all() {
+        notices.extend(inner.models.load().as_deref().and_then(|models| overdue(models, now)));
+        let encryption = inner.encryption();
+        for (domain, target) in encryption.all() {
             if !target.certificate.is_valid_at(now) {
                 let ended = target.certificate.not_after().to_wire();
                 notices.push(format!(
@@ -125,6 +131,23 @@ impl Fleet {
     }
 }
 
+/// What to say about metadata that is not up to date.
+fn overdue(models: &Metadata, now: UtcMillis) -> Option<String> {
+    let due = models.next_update().to_wire();
+    match models.freshness(now) {
+        Freshness::Current => None,
+        Freshness::Overdue { until } => Some(format!(
+            "the model metadata was due on {due}; it is used until {}: put the current one in place ([metadata] file)",
+            until.to_wire()
+        )),
+        Freshness::Expired { since } => Some(format!(
+            "the model metadata was due on {due} and counts no more since {}: no device is served as L1 until the \
+             current one is in place ([metadata] file)",
+            since.to_wire()
+        )),
+    }
+}
+
 fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
     let identity = &session.description.identity;
     let twin = inner.twin(unit, session).map(|twin| {
@@ -153,6 +176,8 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
         "type": identity.modality,
         "sub_type": identity.device_sub_type,
         "level": session.level(),
+        "keys_at": session.description.level,
+        "why_not_l1": keys.as_ref().and_then(|keys| keys.why_not_l1()),
         "purpose": session.description.purpose,
         "firmware": session.description.firmware,
         "link": unit.path,
@@ -167,6 +192,9 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
             json!({"thumbprint": thumbprint, "why": why})
         }).collect::<Vec<_>>(),
         "checks": checks.iter().map(check).collect::<Vec<_>>(),
+        "update": locked(&session.update).map(|progress| {
+            json!({"received": progress.received, "size": progress.size})
+        }),
         "streams": locked(&unit.previews).open,
         "capturing": unit.machine().lease().is_some(),
         "last_capture": session.timing().map(|timing| {
@@ -217,5 +245,16 @@ fn certificate(certificate: &Certificate) -> Value {
 }
 
 fn check(check: &Check) -> Value {
-    json!({"name": check.name.as_str(), "ok": check.outcome != Outcome::Fail, "text": check.text})
+    let outcome = match check.outcome {
+        Outcome::Pass => "pass",
+        Outcome::NotChecked => "not checked",
+        Outcome::Warning => "warning",
+        Outcome::Fail => "fail",
+    };
+    json!({
+        "name": check.name.as_str(),
+        "ok": check.outcome != Outcome::Fail,
+        "outcome": outcome,
+        "text": check.text,
+    })
 }

@@ -7,7 +7,7 @@ use biotrust_sbi::request::{CaptureRequest, StreamRequest};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{EnrolError, Fleet};
+use super::{Fleet, ManageError};
 use crate::control::{self, ControlError, ControlErrorKind, WaitFor};
 use crate::http::{self, FrameStream};
 
@@ -40,26 +40,33 @@ impl control::Service for Fleet {
     }
 
     async fn enrol_begin(&self, serial: &str) -> Result<Vec<u8>, ControlError> {
-        Ok(Self::enrol_begin(self, serial).await?)
+        Ok(Self::begin_rotation(self, serial).await?)
     }
 
     async fn enrol_finish(&self, serial: &str, chain: Vec<Vec<u8>>) -> Result<String, ControlError> {
-        Ok(Self::enrol_finish(self, serial, chain).await?)
+        Ok(Self::finish_rotation(self, serial, chain).await?.certificate_sha256)
     }
 
     async fn destroy_key(&self, serial: &str) -> Result<(), ControlError> {
-        Ok(Self::destroy_key(self, serial).await?)
+        Self::destroy_key(self, serial).await?;
+        Ok(())
     }
 }
 
-impl From<EnrolError> for ControlError {
-    fn from(error: EnrolError) -> Self {
+impl From<ManageError> for ControlError {
+    fn from(error: ManageError) -> Self {
         let kind = match &error {
-            EnrolError::NoDevice(_) => ControlErrorKind::NoSuchDevice,
-            EnrolError::NotOnHost(_) | EnrolError::Ambiguous(_) | EnrolError::Certificate(_) => {
-                ControlErrorKind::Refused
-            }
-            EnrolError::Ftm(_) | EnrolError::Store(_) | EnrolError::NoAnswer => ControlErrorKind::Internal,
+            ManageError::NoDevice(_) => ControlErrorKind::NoSuchDevice,
+            ManageError::Ambiguous(_)
+            | ManageError::Certificate(_)
+            | ManageError::NotRegistered(_)
+            | ManageError::Unsupported(_)
+            | ManageError::Firmware(_)
+            | ManageError::Device(_) => ControlErrorKind::Refused,
+            ManageError::Ftm(_)
+            | ManageError::Store(_)
+            | ManageError::NoAnswer
+            | ManageError::Internal(_) => ControlErrorKind::Internal,
         };
         Self { kind, message: error.to_string() }
     }

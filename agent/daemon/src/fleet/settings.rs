@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use biotrust_attest::Policy;
+use biotrust_attest::metadata::Metadata;
 use biotrust_certs::{DeviceStore, FtmStore};
 use biotrust_driver_api::DigitalIdKey;
 use biotrust_model::{Env, Language, Purpose};
@@ -35,6 +37,32 @@ pub struct Settings {
     pub streams_per_device: usize,
     /// Base URL of the service, with a slash at the end.
     pub callback_id: String,
+    /// What devices must prove.
+    pub attestation: Attestation,
+    /// Whether a device that does not know the time is Not Ready.
+    pub require_time: bool,
+}
+
+/// What devices must prove, and how often.
+#[derive(Debug, Clone)]
+pub struct Attestation {
+    /// How often a device that stood up is asked again.
+    pub interval: Duration,
+    /// Refuse an L1 device that cannot prove anything, instead of serving it as L0.
+    pub required: bool,
+    /// How evidence is judged. The floor of the security version is raised to what was seen of a chip.
+    pub policy: Policy,
+}
+
+impl Default for Attestation {
+    /// Once a day; what proves nothing is served as L0; without metadata, a proven trust module makes L1.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(86_400),
+            required: false,
+            policy: Policy { l1_without_metadata: true, ..Policy::default() },
+        }
+    }
 }
 
 /// Whom to believe and whom to encrypt for.
@@ -44,8 +72,10 @@ pub struct Trust {
     pub device: DeviceStore,
     /// Anchors of chip certificates.
     pub ftm: FtmStore,
-    /// Certificates of authentication servers.
+    /// Certificates of authentication servers; replaced by [`super::Fleet::set_encryption`].
     pub encryption: Encryption,
+    /// What the adopter says about models; replaced by [`super::Fleet::set_models`]. None where there is no such metadata.
+    pub models: Option<Metadata>,
 }
 
 /// A certificate to encrypt for, with what leads to its anchor.

@@ -1,7 +1,8 @@
 //! The state of one device as a pure machine: events and a time in, effects out.
 //!
-//! The wire knows four states; they are derived here from four facts that change independently: the connection, the
-//! standing after appraisal, what the device reports of itself, and the lease that a capture holds. The transition
+//! The wire knows four states; they are derived here from five facts that change independently: the connection, the
+//! standing after appraisal, what keeps it from use although it stood up (the time is not known), what the device reports
+//! of itself, and the lease that a capture holds. The transition
 //! table stands in docs/developers/state-machine.md and is compared with this code by a test.
 //!
 //! Rule that the whole daemon leans on: `Busy` always has an owner. Either a lease with a deadline, which
@@ -9,6 +10,7 @@
 //!
 //! Times are monotonic, as distances from the start of the daemon.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use biotrust_driver_api::SelfReport;
@@ -72,6 +74,17 @@ pub struct Lease {
     pub deadline: Duration,
 }
 
+/// What can keep a device from use although it stood up to appraisal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// The time of this host cannot be believed.
+    HostTime,
+    /// The time of the device cannot be believed.
+    DeviceTime,
+    /// Its management server has not been heard of for too long.
+    Management,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -85,6 +98,8 @@ pub enum Event {
     Appraised(Standing),
     /// The device said how it is.
     Reported(SelfReport),
+    /// Something keeps the device from use, or (`None`) no longer does; says why, for people.
+    Held(Hold, Option<String>),
     /// A capture wants the device.
     Acquire(Lease),
     /// A capture is done with the device.
@@ -106,6 +121,8 @@ pub struct Machine {
     connection: Connection,
     standing: Standing,
     report: SelfReport,
+    /// What keeps it from use, with the reason.
+    holds: BTreeMap<Hold, String>,
     lease: Option<Lease>,
 }
 
@@ -115,6 +132,7 @@ impl Default for Machine {
             connection: Connection::Opening,
             standing: Standing::Pending,
             report: SelfReport { status: DeviceStatus::Ready, reason: String::new() },
+            holds: BTreeMap::new(),
             lease: None,
         }
     }
@@ -131,6 +149,7 @@ impl Machine {
                 self.connection = Connection::Open;
                 self.standing = Standing::Pending;
                 self.report = report;
+                self.holds.remove(&Hold::DeviceTime);
                 Ok(None)
             }
             Event::Lost(reason) => {
@@ -150,6 +169,13 @@ impl Machine {
             }
             Event::Reported(report) => {
                 self.report = report;
+                Ok(None)
+            }
+            Event::Held(hold, why) => {
+                match why {
+                    Some(why) => self.holds.insert(hold, why),
+                    None => self.holds.remove(&hold),
+                };
                 Ok(None)
             }
             Event::Acquire(lease) => match self.problem() {
@@ -195,7 +221,7 @@ impl Machine {
         }
         match (&self.connection, &self.standing) {
             (Connection::Open, Standing::NotRegistered { .. }) => DeviceStatus::NotRegistered,
-            (Connection::Open, Standing::Good) => self.report.status,
+            (Connection::Open, Standing::Good) if self.holds.is_empty() => self.report.status,
             _ => DeviceStatus::NotReady,
         }
     }
@@ -226,6 +252,9 @@ impl Machine {
             Standing::Refused { check } => return about(ProblemKind::DeviceRefused, check),
             Standing::Expired { reason } => return about(ProblemKind::DeviceKeyExpired, reason),
             Standing::Good => {}
+        }
+        if let Some(why) = self.holds.values().next() {
+            return about(ProblemKind::NotReady, why);
         }
         let kind = match self.report.status {
             DeviceStatus::Ready => return None,
@@ -284,6 +313,8 @@ mod tests {
             machine.apply(Event::Reported(report(own))).unwrap();
             machine
         };
+        let mut held = ready();
+        held.apply(Event::Held(Hold::HostTime, Some("its clock was set back".into()))).unwrap();
         let mut leased = ready();
         leased.apply(Event::Acquire(lease(1, 10))).unwrap();
         let mut lost = ready();
@@ -301,6 +332,7 @@ mod tests {
             ),
             ("open, refused", open(Standing::Refused { check: "path".into() }, DeviceStatus::Ready)),
             ("open, expired", open(Standing::Expired { reason: String::new() }, DeviceStatus::Ready)),
+            ("open, good, held", held),
             ("open, good, reports Ready", ready()),
             ("open, good, reports Busy", open(Standing::Good, DeviceStatus::Busy)),
             ("open, good, reports Not Ready", open(Standing::Good, DeviceStatus::NotReady)),
@@ -331,6 +363,28 @@ mod tests {
             let row = format!("| {name} | {} | {code} | {acquire} | {lost} |", machine.status());
             assert!(doc.contains(&row), "state-machine.md lacks the row\n{row}");
         }
+    }
+
+    #[test]
+    fn whatever_holds_a_device_keeps_it_from_being_ready_and_only_for_so_long() {
+        let mut machine = ready();
+        let mut apply = |event| {
+            machine.apply(event).unwrap();
+            machine.problem().and_then(|problem| problem.subject)
+        };
+        let why = |text: &str| Some(text.to_owned());
+        assert_eq!(apply(Event::Held(Hold::DeviceTime, why("device"))), why("device"));
+        assert_eq!(apply(Event::Held(Hold::HostTime, why("host"))), why("host"));
+        assert_eq!(
+            apply(Event::Opened(report(DeviceStatus::Ready))),
+            why("its certificates are being checked")
+        );
+        assert_eq!(
+            apply(Event::Appraised(Standing::Good)),
+            why("host"),
+            "a new start of the device heals its clock only"
+        );
+        assert_eq!(apply(Event::Held(Hold::HostTime, None)), None);
     }
 
     #[test]
@@ -372,6 +426,8 @@ mod tests {
             ]
             .prop_map(Event::Appraised),
             any_status().prop_map(|s| Event::Reported(report(s))),
+            (prop::sample::select(vec![Hold::HostTime, Hold::DeviceTime, Hold::Management]), any::<bool>())
+                .prop_map(|(hold, on)| Event::Held(hold, on.then(|| "no time".to_owned()))),
             (0..8u64, 0..120_000u64)
                 .prop_map(|(id, ms)| Event::Acquire(Lease { id, deadline: Duration::from_millis(ms) })),
             (0..8u64).prop_map(Event::Release),

@@ -10,7 +10,7 @@ use biotrust_model::{DeviceId, DeviceIdentity};
 use biotrust_pipe::SerialPipe;
 use biotrust_pipe::links::{LinkEvent, LinkWatcher, WatchError};
 
-use super::state::{Effect, Event, Standing};
+use super::state::{Effect, Event, Hold, Standing};
 use super::unit::{Session, Unit};
 use super::{Inner, keys, locked, stream};
 
@@ -117,6 +117,8 @@ fn appeared(inner: &Arc<Inner>, name: &str, path: &Path) {
     units.push(Arc::clone(&unit));
     inner.units.store(Arc::new(units));
     drop(roster);
+    // after it is listed, so that a change meanwhile is not missed
+    unit.note(Event::Held(Hold::HostTime, inner.untimed.borrow().clone()));
     inner.publish();
     tracing::info!(link = name, path = %path.display(), "line appeared");
     open(inner, &unit);
@@ -319,7 +321,7 @@ async fn keep_time(inner: Weak<Inner>) {
                 open(&inner, unit);
             } else if health {
                 check(&inner, unit);
-            } else if unit.wants_appraisal.load(Ordering::Relaxed) || has_ended(&inner, unit) {
+            } else if unit.wants_appraisal.load(Ordering::Relaxed) || is_due(&inner, unit) {
                 unit.wants_appraisal.store(true, Ordering::Relaxed);
                 appraise_soon(&inner, unit);
             }
@@ -327,11 +329,16 @@ async fn keep_time(inner: Weak<Inner>) {
     }
 }
 
-/// Whether a certificate of a device that stood up has ended since.
-fn has_ended(inner: &Inner, unit: &Unit) -> bool {
-    let ended = |keys: Arc<keys::Keys>| keys.expired(inner.clock.now()).is_some();
-    matches!(unit.machine().standing(), Standing::Good)
-        && unit.session().and_then(|session| session.keys()).is_some_and(ended)
+/// Whether a device that stood up has to be looked at again: a certificate has ended since, or it is time for new
+/// evidence and nobody waits for a capture of it.
+fn is_due(inner: &Inner, unit: &Unit) -> bool {
+    let machine = unit.machine();
+    let due = |keys: Arc<keys::Keys>| {
+        keys.expired(inner.clock.now()).is_some()
+            || (machine.lease().is_none() && keys.evidence_is_due(inner))
+    };
+    matches!(machine.standing(), Standing::Good)
+        && unit.session().and_then(|session| session.keys()).is_some_and(due)
 }
 
 /// Asks an open, idle device how it is, and looks at its keys again where they did not stand up: a
@@ -370,7 +377,7 @@ fn check(inner: &Arc<Inner>, unit: &Arc<Unit>) {
 }
 
 /// `deviceId` on the wire: a name for this make, model and serial number that is the same after a restart.
-fn device_id(identity: &DeviceIdentity) -> DeviceId {
+pub(super) fn device_id(identity: &DeviceIdentity) -> DeviceId {
     let text = format!("{}\n{}\n{}", identity.make, identity.model, identity.serial_no);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     DeviceId::from_digest(digest.as_ref())

@@ -1,7 +1,7 @@
 //! One device line: its state, its open session, its preview slot and its lanes.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::due::Cost;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::locked;
+use super::management::Progress;
 use super::state::{Effect, Event, Lease, Machine};
 use crate::fleet::info::Signed;
 
@@ -74,6 +75,23 @@ pub(super) struct Session {
     keys: Mutex<Option<Arc<Keys>>>,
     timing: Mutex<Option<Timing>>,
     cost: Mutex<Cost>,
+    /// Held while keys in the device are made, switched or destroyed: one such step at a time.
+    pub(super) managing: Mutex<()>,
+    /// How many are about to put other keys in place.
+    settling: AtomicUsize,
+    /// What was found out about its trust module no longer counts.
+    stale: AtomicBool,
+    /// How far an update of its firmware is.
+    pub(super) update: Mutex<Option<Progress>>,
+}
+
+/// While it lives, other keys of the session may be on their way.
+pub(super) struct Settling<'s>(&'s Session);
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.settling.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Where the time of the last capture went.
@@ -89,6 +107,8 @@ impl Session {
     pub(super) fn new(opened: Opened, id: DeviceId, order: u64, open: &watch::Sender<usize>) -> Self {
         let description = opened.device().description().clone();
         let (keys, timing, cost) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (managing, settling, update) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
+        let stale = AtomicBool::new(false);
         Self {
             opened: Some(opened),
             count: Counted::one_more(open),
@@ -98,6 +118,10 @@ impl Session {
             keys,
             timing,
             cost,
+            managing,
+            settling,
+            stale,
+            update,
         }
     }
 
@@ -112,6 +136,27 @@ impl Session {
 
     pub(super) fn set_keys(&self, keys: Option<Arc<Keys>>) {
         *locked(&self.keys) = keys;
+    }
+
+    /// Says that other keys may be put in place until the answer is dropped.
+    pub(super) fn settle(&self) -> Settling<'_> {
+        self.settling.fetch_add(1, Ordering::SeqCst);
+        Settling(self)
+    }
+
+    /// Whether other keys may be on their way.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::SeqCst) > 0
+    }
+
+    /// From now on only new evidence counts.
+    pub(super) fn forget_evidence(&self) {
+        self.stale.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether new evidence has to be asked for; who asks this asks for it.
+    pub(super) fn takes_fresh_evidence(&self) -> bool {
+        self.stale.swap(false, Ordering::SeqCst)
     }
 
     /// What this device needs once time is up.
@@ -131,8 +176,10 @@ impl Session {
         *locked(&self.timing) = Some(timing);
     }
 
+    /// The level that it is served as: the one that it was granted, or while that is not known, the one that it claims.
     pub(super) fn level(&self) -> Level {
-        self.description.level
+        let granted = locked(&self.keys).as_ref().and_then(|keys| keys.granted());
+        granted.unwrap_or(self.description.level)
     }
 }
 

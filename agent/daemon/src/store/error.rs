@@ -41,6 +41,16 @@ pub enum StoreError {
         /// Why not, and what to do about it.
         why: String,
     },
+    /// Something older than what was used before.
+    #[error("{what} has number {found}, and number {held} was used before; put the current one in place")]
+    Rollback {
+        /// What has the number.
+        what: &'static str,
+        /// Its number.
+        found: u64,
+        /// The highest one before.
+        held: u64,
+    },
     /// A certificate was to become current that is not there.
     #[error("no certificate of device {device} is waiting to become current: enrol it again")]
     NothingPending {

@@ -1,9 +1,14 @@
-//! What must survive: which certificate belongs to which device key on this host. SQLite, WAL, `synchronous=FULL`.
+//! What must survive: which certificate belongs to which device key on this host, which keys were destroyed, which chip
+//! was seen in which device. SQLite, WAL, `synchronous=FULL`.
 //!
-//! A row is written before its effect (the key slot is switched), so that a kill at any instant can be made good at
-//! the next start: see `fleet::enrol::reconcile`. Blocking; called from the threads of devices, never from async code.
+//! A row is written before its effect (the key slot is switched, a key is destroyed), so that a kill at any instant can
+//! be made good at the next start: see `fleet::enrol::reconcile`. Blocking; called from the threads of devices, never
+//! from async code.
 
+mod chips;
+mod destroyed;
 mod error;
+mod floor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,12 +17,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, params};
 
+pub use chips::{Owner, Remembered};
+pub use destroyed::{Cause, Destruction};
 pub use error::StoreError;
+pub use floor::Floor;
 
 /// "BTRS": tells our database from any other file of SQLite.
 const APPLICATION_ID: i32 = 0x4254_5253;
 /// Version of the tables.
-const SCHEMA: i32 = 1;
+const SCHEMA: i32 = 2;
 /// How long to wait for another process that has the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -88,6 +96,29 @@ impl Store {
                      chain   TEXT NOT NULL,
                      PRIMARY KEY (device, current)
                  ) STRICT;
+                 CREATE TABLE IF NOT EXISTS destroyed_keys (
+                     device      TEXT NOT NULL,
+                     spki_sha256 TEXT NOT NULL,
+                     cause       TEXT NOT NULL,
+                     at          INTEGER NOT NULL,
+                     done        INTEGER NOT NULL CHECK (done IN (0, 1)),
+                     PRIMARY KEY (device, spki_sha256)
+                 ) STRICT;
+                 CREATE TABLE IF NOT EXISTS chips (
+                     provider TEXT NOT NULL,
+                     serial   TEXT NOT NULL,
+                     chip     BLOB NOT NULL UNIQUE,
+                     since    INTEGER NOT NULL,
+                     PRIMARY KEY (provider, serial)
+                 ) STRICT;
+                 CREATE TABLE IF NOT EXISTS chip_versions (
+                     chip BLOB NOT NULL PRIMARY KEY,
+                     svn  INTEGER NOT NULL
+                 ) STRICT;
+                 CREATE TABLE IF NOT EXISTS floors (
+                     name  TEXT NOT NULL PRIMARY KEY,
+                     value INTEGER NOT NULL
+                 ) STRICT;
                  PRAGMA application_id={APPLICATION_ID};
                  PRAGMA user_version={SCHEMA};
                  COMMIT;"
@@ -127,12 +158,12 @@ impl Store {
         )
     }
 
-    /// Makes the pending chain the current one.
+    /// Makes the pending chain the current one, and writes down that the key before it is `destroyed`.
     ///
     /// # Errors
     /// [`StoreError::NothingPending`] where there is none: a certificate that is lost must not look like one that is
     /// installed. Nothing has changed then.
-    pub fn confirm(&mut self, device: &str) -> Result<(), StoreError> {
+    pub fn confirm(&mut self, device: &str, destroyed: Option<&Destruction>) -> Result<(), StoreError> {
         let fail = |e| StoreError::sqlite("write", &self.file, &e);
         let transaction = self.db.transaction().map_err(fail)?;
         transaction
@@ -144,15 +175,20 @@ impl Store {
         if confirmed == 0 {
             return Err(StoreError::NothingPending { device: device.to_owned() });
         }
+        destroyed.iter().try_for_each(|one| record(&transaction, device, one, true)).map_err(fail)?;
         transaction.commit().map_err(fail)
     }
 
-    /// Forgets a device.
+    /// Forgets the certificates of a device, and writes down that `keys` are going to be destroyed.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn forget(&self, device: &str) -> Result<(), StoreError> {
-        self.write("DELETE FROM enrolment WHERE device = ?1", [device])
+    /// [`StoreError`]; nothing has changed then.
+    pub fn forget(&mut self, device: &str, keys: &[Destruction]) -> Result<(), StoreError> {
+        let fail = |e| StoreError::sqlite("write", &self.file, &e);
+        let transaction = self.db.transaction().map_err(fail)?;
+        transaction.execute("DELETE FROM enrolment WHERE device = ?1", [device]).map_err(fail)?;
+        keys.iter().try_for_each(|one| record(&transaction, device, one, false)).map_err(fail)?;
+        transaction.commit().map_err(fail)
     }
 
     fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
@@ -169,6 +205,17 @@ impl Store {
     }
 }
 
+/// Writes down a destruction. One that is done stays done.
+fn record(db: &Connection, device: &str, one: &Destruction, done: bool) -> rusqlite::Result<()> {
+    let values = params![device, one.spki_sha256, one.cause.as_str(), one.at.0, done];
+    db.execute(
+        "INSERT INTO destroyed_keys (device, spki_sha256, cause, at, done) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (device, spki_sha256) DO UPDATE SET cause = excluded.cause, done = max(done, excluded.done)",
+        values,
+    )
+    .map(drop)
+}
+
 /// One certificate a line, base64.
 fn encode(chain: &[Vec<u8>]) -> String {
     chain.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>().join("\n")
@@ -183,7 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(directory.path()).unwrap();
         store.put_pending("S1", &[b"a".to_vec(), b"ca".to_vec()]).unwrap();
-        store.confirm("S1").unwrap();
+        store.confirm("S1", None).unwrap();
         store.put_pending("S1", &[b"b".to_vec()]).unwrap();
         drop(store);
 
@@ -193,12 +240,12 @@ mod tests {
             both.iter().map(|e| (e.current, e.chain.len())).collect::<Vec<_>>(),
             [(true, 2), (false, 1)]
         );
-        store.confirm("S1").unwrap();
+        store.confirm("S1", None).unwrap();
         assert_eq!(
             store.enrolments("S1").unwrap(),
             [Enrolment { chain: vec![b"b".to_vec()], current: true }]
         );
-        store.forget("S1").unwrap();
+        store.forget("S1", &[]).unwrap();
         assert!(store.enrolments("S1").unwrap().is_empty());
     }
 
@@ -206,15 +253,15 @@ mod tests {
     fn confirming_what_is_not_there_is_an_error_and_loses_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(directory.path()).unwrap();
-        assert!(matches!(store.confirm("S1"), Err(StoreError::NothingPending { .. })));
+        assert!(matches!(store.confirm("S1", None), Err(StoreError::NothingPending { .. })));
         store.put_pending("S1", &[b"a".to_vec()]).unwrap();
         store.put_pending("S2", &[b"z".to_vec()]).unwrap();
-        store.confirm("S1").unwrap();
-        let error = store.confirm("S1").unwrap_err();
+        store.confirm("S1", None).unwrap();
+        let error = store.confirm("S1", None).unwrap_err();
         assert!(matches!(&error, StoreError::NothingPending { device } if device == "S1"), "{error}");
         let current = |der: &[u8]| [Enrolment { chain: vec![der.to_vec()], current: true }];
         assert_eq!(store.enrolments("S1").unwrap(), current(b"a"), "what was current still is");
-        store.confirm("S2").unwrap();
+        store.confirm("S2", None).unwrap();
         assert_eq!(store.enrolments("S2").unwrap(), current(b"z"));
     }
 

@@ -1,13 +1,19 @@
-//! Appraisal of the certificates that a device shows.
+//! Appraisal of the certificates that a device shows, and of the evidence that stands behind them.
 //!
 //! The device claims an identity, a device certificate and, at L1, a chip certificate. Each named check looks at one
 //! thing and says in one sentence what it found, so that a technician sees the whole picture and not only the first
 //! mistake. Certificates after the first of a chain are not looked at: no back end looks at them either.
+//!
+//! Certificates are public, and a claim of level L1 is words: an L1 device is granted its level by evidence only
+//! ([`Appraisal::with_evidence`]), and is served as L0 without.
 
 mod checks;
+mod evidence;
+
+pub use evidence::History;
 
 use biotrust_certs::{Certificate, DeviceStore, FtmStore};
-use biotrust_model::{DeviceIdentity, time::UtcMillis};
+use biotrust_model::{DeviceIdentity, Level, time::UtcMillis};
 
 use checks::{Leaf, Report};
 
@@ -34,6 +40,14 @@ pub enum CheckName {
     ChipExpiry,
     /// Device key and chip key are two keys.
     KeysDiffer,
+    /// The chip is the one that this device had before, and of no other device.
+    ChipHistory,
+    /// A check of the evidence of its trust module.
+    Evidence(biotrust_attest::CheckName),
+    /// The evidence speaks for the keys of these certificates.
+    EvidenceKeys,
+    /// The level that it is served as.
+    Granted,
 }
 
 impl CheckName {
@@ -51,6 +65,10 @@ impl CheckName {
             Self::ChipLifetime => "chip-lifetime",
             Self::ChipExpiry => "chip-expiry",
             Self::KeysDiffer => "keys-differ",
+            Self::ChipHistory => "chip-history",
+            Self::Evidence(name) => name.as_str(),
+            Self::EvidenceKeys => "evidence-keys",
+            Self::Granted => "granted-level",
         }
     }
 }
@@ -66,6 +84,8 @@ impl std::fmt::Display for CheckName {
 pub enum Outcome {
     /// As it should be.
     Pass,
+    /// Nothing to check, or nothing to check it against; the text says which.
+    NotChecked,
     /// The device may be used; somebody should look at it.
     Warning,
     /// The device must not be used.
@@ -146,13 +166,16 @@ pub struct AppraisedL0 {
     valid_until: UtcMillis,
 }
 
-/// An appraised L1 device: its claims, its device key and the key of its chip belong together.
+/// An appraised L1 device: its claims, its device key and the key of its chip belong together. That it has its keys itself
+/// does not make it worth L1: see [`Self::granted`].
 #[derive(Debug, Clone)]
 pub struct AppraisedL1 {
     identity: DeviceIdentity,
     certificate: Certificate,
     chip: Certificate,
     valid_until: UtcMillis,
+    /// `Err`: why it is worth L0 only.
+    granted: Result<(), String>,
 }
 
 impl AppraisedL0 {
@@ -194,6 +217,21 @@ impl AppraisedL1 {
         &self.chip
     }
 
+    /// The level that it is served as: L1 where evidence proves it and the adopter certified the model for it, else L0.
+    #[must_use]
+    pub const fn granted(&self) -> Level {
+        match self.granted {
+            Ok(()) => Level::L1,
+            Err(_) => Level::L0,
+        }
+    }
+
+    /// Why it is not served as L1, where it is not.
+    #[must_use]
+    pub fn why_not_l1(&self) -> Option<&str> {
+        self.granted.as_ref().err().map(String::as_str)
+    }
+
     /// From then on it has to be appraised again, and will fail.
     #[must_use]
     pub const fn valid_until(&self) -> UtcMillis {
@@ -223,7 +261,8 @@ pub fn appraise_l0(
     report.into_appraisal(admitted, device.valid_until())
 }
 
-/// Appraises an L1 device by the certificates of its device key and of its chip key (DER, each leaf first).
+/// Appraises an L1 device by the certificates of its device key and of its chip key (DER, each leaf first). What comes out
+/// is worth L0 until evidence is added.
 #[must_use]
 pub fn appraise_l1(
     claims: &DeviceIdentity,
@@ -248,6 +287,7 @@ pub fn appraise_l1(
         certificate: device.leaf().clone(),
         chip: chip.leaf().clone(),
         valid_until: device.valid_until().min(chip.valid_until()),
+        granted: Err("nothing was proven about its trust module".to_owned()),
     });
     report.into_appraisal(admitted, expires)
 }
