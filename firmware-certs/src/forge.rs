@@ -89,9 +89,12 @@ fn algorithm(arcs: &[u64]) -> Vec<u8> {
     seq(&[&oid(arcs), &seq(&[&hash, &mask, &salt])])
 }
 
-fn time(at: UtcMillis) -> Vec<u8> {
+fn time(at: UtcMillis, general: bool) -> Vec<u8> {
     let text: String = at.to_wire().chars().filter(|c| c.is_ascii_digit() || *c == 'Z').collect();
-    tlv(0x18, &[text.as_bytes()])
+    match general || &text[..4] >= "2050" {
+        true => tlv(0x18, &[text.as_bytes()]),
+        false => tlv(0x17, &[&text.as_bytes()[2..]]),
+    }
 }
 
 pub(crate) fn extension(arcs: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
@@ -116,8 +119,12 @@ pub(crate) fn spki(key: &RsaKeyPair) -> Vec<u8> {
 
 /// SubjectPublicKeyInfo of an RSA key with a modulus of `bytes` bytes; nobody knows its private half.
 pub(crate) fn short_spki(bytes: usize) -> Vec<u8> {
+    spki_of(bytes, &[1, 0, 1])
+}
+
+pub(crate) fn spki_of(bytes: usize, exponent: &[u8]) -> Vec<u8> {
     let modulus = [vec![0x00], vec![0xC5; bytes]].concat();
-    let rsa = seq(&[&tlv(0x02, &[&modulus]), &[0x02, 0x03, 0x01, 0x00, 0x01]]);
+    let rsa = seq(&[&tlv(0x02, &[&modulus]), &tlv(0x02, &[exponent])]);
     seq(&[&algorithm(&[1, 2, 840, 113_549, 1, 1, 1]), &tlv(0x03, &[&[0x00], &rsa])])
 }
 
@@ -148,6 +155,8 @@ pub(crate) struct Forge {
     pub(crate) inner_algorithm: &'static [u64],
     /// Version 1: neither a version nor extensions.
     pub(crate) v1: bool,
+    /// Dates as GeneralizedTime in every century.
+    pub(crate) general_time: bool,
 }
 
 impl Forge {
@@ -163,6 +172,7 @@ impl Forge {
             outer_algorithm: SHA256_RSA,
             inner_algorithm: SHA256_RSA,
             v1: false,
+            general_time: false,
         }
     }
 
@@ -202,7 +212,7 @@ impl Forge {
             &tlv(0x02, &[&self.serial]),
             &algorithm(self.inner_algorithm),
             &self.issuer,
-            &seq(&[&time(self.from), &time(self.to)]),
+            &seq(&[&time(self.from, self.general_time), &time(self.to, self.general_time)]),
             &self.subject,
             &self.spki,
             &extensions,

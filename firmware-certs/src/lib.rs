@@ -4,6 +4,7 @@
 //! - [`TrustStore`] holds the CA certificates of one [`Domain`] and builds paths as the back ends of MOSIP do. The
 //!   domain is part of its type: a chip certificate cannot be judged by the anchors of device providers by mistake.
 //! - [`issue`] makes certificates over any key that can sign, with the issuer's name copied byte for byte.
+//! - [`lint`] holds a certificate against the profiles of MOSIP's onboarding.
 //! - [`TestPki`] mints every certificate that a simulated deployment needs, from `test-pki.toml`.
 //!
 //! Nothing here touches the network; files are read in `files` and [`disk`] only. Time is an argument.
@@ -16,6 +17,7 @@ pub mod disk;
 mod domain;
 mod files;
 pub mod issue;
+pub mod lint;
 mod name;
 mod path;
 pub mod pem;

@@ -220,7 +220,7 @@ fn time(writer: DERWriter<'_>, at: UtcMillis) {
 }
 
 /// RFC 5280 4.2.1.2, method 1: SHA-1 of the key's bits, as MOSIP makes it.
-fn key_id(spki_der: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn key_id(spki_der: &[u8]) -> Option<Vec<u8>> {
     let (_, key) = SubjectPublicKeyInfo::from_der(spki_der).ok()?;
     let hash = &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
     Some(aws_lc_rs::digest::digest(hash, &key.subject_public_key.data).as_ref().to_vec())

@@ -10,7 +10,7 @@ mod encode;
 mod file;
 
 pub use encode::AltName;
-pub(crate) use encode::{SubjectError, subject};
+pub(crate) use encode::{SubjectError, key_id, subject};
 pub use file::FileIssuer;
 pub(crate) use file::{public_key_info, sign_rs256};
 
