@@ -54,13 +54,12 @@ pub enum ChipCertificate {
     Foreign,
 }
 
-/// What can go wrong with a device while it runs; the default is nothing.
+/// What can go wrong with a device while it runs; the default is nothing. (Firmware that is too old is no fault of these:
+/// build the device with [`Release::outdated`].)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults {
     /// Its debug port is open, and it says so.
     pub debug_mode: bool,
-    /// It measures security version number 0.
-    pub svn_below_floor: bool,
     /// It measures firmware that nobody released.
     pub tampered_firmware: bool,
     /// It claims L1 and cannot prove anything.

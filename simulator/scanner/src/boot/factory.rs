@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use biotrust_attest::manifest::{self, Component, Dependency, Manifest};
+use biotrust_attest::metadata::Model;
 use biotrust_attest::signed::{self, Signer};
-use biotrust_certs::{Device, SignerPurpose, StoreError, TestPki, TestPkiError, TestSigner};
-use biotrust_model::DeviceIdentity;
+use biotrust_certs::{Device, Ftm, Role, SignerPurpose, StoreError, TestPki, TestPkiError, TestSigner};
+use biotrust_model::evidence::FtmKind;
 use biotrust_model::time::{Clock, UtcMillis};
+use biotrust_model::{DeviceIdentity, Level};
 
 use super::flash::{Flash, Part, PowerLost, Slot};
 use super::image::{Header, Stored};
@@ -66,6 +68,12 @@ impl Release {
     #[must_use]
     pub fn current() -> Self {
         Self { version: crate::kind::FIRMWARE.to_owned(), svn: 1, sequence: 1, starts: true }
+    }
+
+    /// The one before it, with a hole: below the security version number that an adopter asks for.
+    #[must_use]
+    pub fn outdated() -> Self {
+        Self { version: format!("{}-rc1", crate::kind::FIRMWARE), svn: 0, sequence: 0, starts: true }
     }
 
     /// The one after it, with a hole closed.
@@ -143,6 +151,34 @@ impl Factory {
             policy: rom.policy(),
             svn,
             version,
+        })
+    }
+
+    /// What an adopter who has certified this model at L1 says about it in model metadata: chips of the FTM provider, these
+    /// releases, and a floor for their security version numbers.
+    ///
+    /// # Errors
+    /// When the anchors cannot be read.
+    pub fn model(
+        &self,
+        identity: &DeviceIdentity,
+        releases: &[Release],
+        minimum_svn: u64,
+    ) -> Result<Model, FactoryError> {
+        let anchors = self.pki.store::<Ftm>()?;
+        let roots = anchors.entries().filter(|entry| entry.role == Role::Anchor);
+        let known = |release| self.reference(identity, release).map(|measured| measured.to_metadata());
+        Ok(Model {
+            provider: identity.device_provider.clone(),
+            make: identity.make.clone(),
+            model: identity.model.clone(),
+            level: Level::L1,
+            ftm: FtmKind::Spdm,
+            anchors: roots.map(|root| root.certificate.sha256()).collect(),
+            certifications: Vec::new(),
+            status: Vec::new(),
+            minimum_svn,
+            firmware: releases.iter().map(known).collect::<Result<_, _>>()?,
         })
     }
 

@@ -58,3 +58,11 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
     out
 }
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,11 +1,13 @@
 //! One start of a device.
 
 use biotrust_attest::manifest::Component;
+use biotrust_attest::metadata::{FirmwareRange, ReferenceValues};
+use biotrust_spdm::measurement::index;
 
-use super::Halt;
 use super::flash::{Flash, Part, PowerLost, Slot};
 use super::record::{Record, Trial};
 use super::rom::{Rom, Verified};
+use super::{Halt, hex};
 use crate::chip::{ChipError, Counters};
 
 /// Starts that a new image gets to come up.
@@ -26,6 +28,26 @@ pub struct Measured {
     pub svn: u64,
     /// Version of the firmware.
     pub version: String,
+}
+
+impl Measured {
+    /// As reference values of model metadata.
+    #[must_use]
+    pub fn to_metadata(&self) -> FirmwareRange {
+        let digests = [
+            (index::ROM, &self.rom),
+            (index::LOADER, &self.loader),
+            (index::FIRMWARE, &self.firmware),
+            (index::POLICY, &self.policy),
+        ];
+        let values = digests.map(|(index, digest)| (index, vec![hex(digest)]));
+        FirmwareRange {
+            svn_from: self.svn,
+            svn_to: self.svn,
+            version: Some(self.version.clone()),
+            reference: ReferenceValues(values.into()),
+        }
+    }
 }
 
 /// A device that runs.

@@ -8,8 +8,8 @@ use biotrust_model::time::UtcMillis;
 use super::flash::{Part, PowerLost};
 use super::image::{CAPACITY, Stored};
 use super::record::{Download, Record, Trial};
-use super::sha256;
 use super::start::{Board, Running, TRIES};
+use super::{hex, sha256};
 use crate::chip::{ChipError, MAX_FAILED_ATTEMPTS};
 
 /// Longest block.
@@ -214,12 +214,4 @@ impl Board<'_> {
             Err(error) => error.into(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -2,10 +2,14 @@
 //!
 //! Everything else in the device asks it through [`Chip`]; nothing gets a private key out of it.
 
+mod key;
 mod software;
+
+use std::sync::Arc;
 
 use biotrust_certs::TestPki;
 
+pub(crate) use key::SoftwareKey;
 use software::SoftwareChip;
 #[cfg(test)]
 pub(crate) use software::SoftwareCounters;
@@ -52,6 +56,21 @@ pub(crate) trait Counters: Send + Sync {
     fn count_boot(&self) -> Result<u64, ChipError>;
 }
 
+/// A device key in a chip. It is destroyed when nobody holds it any more.
+pub(crate) trait DeviceKey: Send + Sync {
+    /// SubjectPublicKeyInfo, DER.
+    fn public_key_der(&self) -> &[u8];
+
+    /// RSASSA-PKCS1-v1_5 with SHA-256 over `message`.
+    fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError>;
+}
+
+/// A device key that was just made, and the PKCS#10 request (DER) for its certificate.
+pub(crate) struct Made {
+    pub(crate) key: Arc<dyn DeviceKey>,
+    pub(crate) csr: Vec<u8>,
+}
+
 /// A chip. Blocking: a signature takes milliseconds.
 pub(crate) trait Chip: Send + Sync {
     /// SubjectPublicKeyInfo of the chip key, DER.
@@ -59,6 +78,12 @@ pub(crate) trait Chip: Send + Sync {
 
     /// RSASSA-PKCS1-v1_5 with SHA-256 over `message`, by the chip key.
     fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError>;
+
+    /// Makes a device key, or takes the one that was made ahead, with a request in this name.
+    fn make_key(&self, common_name: &str, organisation: &str) -> Result<Made, ChipError>;
+
+    /// Makes the next device key ahead of time, unless there is one: some 100 ms.
+    fn make_ahead(&self) -> Result<(), ChipError>;
 
     /// Its counters.
     fn counters(&self) -> &dyn Counters;

@@ -1,9 +1,8 @@
 //! A chip whose key and counters are in the memory of this process: what the other kind is measured against.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Chip, ChipError, Counters};
-use crate::ftm::FtmKey;
+use super::{Chip, ChipError, Counters, DeviceKey as _, Made, SoftwareKey};
 
 #[derive(Default, Clone, Copy)]
 struct State {
@@ -18,17 +17,20 @@ pub(crate) struct SoftwareCounters(Mutex<State>);
 
 /// The chip.
 pub(crate) struct SoftwareChip {
-    key: FtmKey,
-    public: Vec<u8>,
+    key: SoftwareKey,
+    ahead: Mutex<Option<SoftwareKey>>,
     counters: SoftwareCounters,
 }
 
 impl SoftwareChip {
     /// First start of a chip: makes its key (50 to 150 ms of CPU).
     pub(crate) fn new() -> Result<Self, ChipError> {
-        let key = FtmKey::generate().map_err(|error| ChipError::new("its first start", error))?;
-        let public = key.spki_der();
-        Ok(Self { key, public, counters: SoftwareCounters::default() })
+        let (ahead, counters) = (Mutex::default(), SoftwareCounters::default());
+        Ok(Self { key: SoftwareKey::generate()?, ahead, counters })
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<SoftwareKey>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,11 +76,27 @@ impl Counters for SoftwareCounters {
 
 impl Chip for SoftwareChip {
     fn public_key_der(&self) -> &[u8] {
-        &self.public
+        self.key.public_key_der()
     }
 
     fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError> {
-        self.key.sign_rs256(message).map_err(|error| ChipError::new("signing", error))
+        self.key.sign_rs256(message)
+    }
+
+    fn make_key(&self, common_name: &str, organisation: &str) -> Result<Made, ChipError> {
+        // The lock is not held while a key is made.
+        let ahead = self.ahead().take();
+        let key = ahead.map_or_else(SoftwareKey::generate, Ok)?;
+        let csr = key.csr(common_name, organisation)?;
+        Ok(Made { key: Arc::new(key), csr })
+    }
+
+    fn make_ahead(&self) -> Result<(), ChipError> {
+        if self.ahead().is_none() {
+            let key = SoftwareKey::generate()?;
+            self.ahead().get_or_insert(key);
+        }
+        Ok(())
     }
 
     fn counters(&self) -> &dyn Counters {

@@ -8,12 +8,8 @@ use crate::boot::{Measured, Running};
 impl Controller {
     /// As measured at the start, unless a fault is switched on.
     pub(super) fn measured(&self, running: &Running) -> Measured {
-        let faults = self.faults();
         let mut measured = running.measured.clone();
-        if faults.svn_below_floor {
-            measured.svn = 0;
-        }
-        if faults.tampered_firmware {
+        if self.faults().tampered_firmware {
             measured.firmware.iter_mut().for_each(|byte| *byte = !*byte);
         }
         measured

@@ -74,7 +74,7 @@ impl Controller {
 
     /// There is nothing else to do: makes the key for the next rotation. If that fails, the rotation makes it.
     pub(crate) fn idle(&self) {
-        let _ = self.ftm.make_ahead();
+        let _ = self.ftm.chip().make_ahead();
     }
 
     /// Its trust module, for whom it trusts: the bench.

@@ -1,7 +1,7 @@
 //! The life of a device key: made, proven, certified, used, replaced, destroyed.
 //!
-//! Three places: the pair in use, the key that waits for its certificate, and one made ahead so that nobody waits for the
-//! making. A capture holds on to the pair that it began with; a key ends with its last holder.
+//! Two places: the pair in use, and the key that waits for its certificate; the chip makes one ahead, so that nobody waits
+//! for that. A capture holds on to the pair that it began with; a key ends with its last holder.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use biotrust_certs::{Certificate, Domain, MAX_CERTIFICATE_BYTES, TestPki};
 use biotrust_model::evidence::{Binding, KeySlot};
 use biotrust_model::time::UtcMillis;
 
-use super::{Certified, DEVICE_LIFETIME, Ftm, FtmError, FtmKey, lock};
+use super::{Certified, DEVICE_LIFETIME, Ftm, FtmError, lock};
+use crate::chip::{DeviceKey, Made};
 
 /// Most certificates in a chain that the host sends.
 const MAX_CHAIN: usize = 4;
@@ -45,15 +46,8 @@ pub enum InstallError {
 #[derive(Default)]
 pub(super) struct Keys {
     current: Option<Arc<Certified>>,
-    next: Option<Next>,
-    ahead: Option<FtmKey>,
+    next: Option<Made>,
     rotations: u64,
-}
-
-/// The key of a rotation that has begun, and the request for its certificate.
-struct Next {
-    key: Arc<FtmKey>,
-    csr: Vec<u8>,
 }
 
 /// What goes into a key statement beside the key: the state of the device.
@@ -76,15 +70,6 @@ impl Ftm {
         lock(&self.keys).current.is_some()
     }
 
-    /// Makes a key for the next rotation, unless one is there (50 to 150 ms of CPU).
-    pub(crate) fn make_ahead(&self) -> Result<(), FtmError> {
-        if lock(&self.keys).ahead.is_none() {
-            let key = FtmKey::generate()?;
-            lock(&self.keys).ahead.get_or_insert(key);
-        }
-        Ok(())
-    }
-
     /// What the management server and the device do together, in one step: a new key, certified from `from` on.
     pub(super) fn register(&self, pki: &TestPki, from: UtcMillis) -> Result<Certificate, FtmError> {
         let serial = self.description.identity.serial_no.clone();
@@ -100,11 +85,9 @@ impl Ftm {
                 return Err(FtmError::Request(name));
             }
         }
-        // The lock is not held while a key is made.
-        let ahead = lock(&self.keys).ahead.take();
-        let key = Arc::new(ahead.map_or_else(FtmKey::generate, Ok)?);
-        let csr = key.csr(common_name, organisation)?;
-        lock(&self.keys).next = Some(Next { key, csr: csr.clone() });
+        let made = self.chip.make_key(common_name, organisation)?;
+        let csr = made.csr.clone();
+        lock(&self.keys).next = Some(made);
         Ok(csr)
     }
 
@@ -137,7 +120,7 @@ impl Ftm {
             rotation,
             device_mode: state.device_mode,
         };
-        let statement = KeyStatement::generated(binding, &key.spki_der(), &state);
+        let statement = KeyStatement::generated(binding, key.public_key_der(), &state);
         self.sign_as_chip(key_statement::TYP, &statement.to_json())
     }
 
@@ -145,7 +128,7 @@ impl Ftm {
     pub(crate) fn finish_rotation(&self, chain: &[Vec<u8>]) -> Result<Certificate, FtmError> {
         let next = lock(&self.keys).next.as_ref().map(|next| Arc::clone(&next.key));
         let next = next.ok_or(FtmError::NoRotation)?;
-        let leaf = self.judge(chain, &next)?;
+        let leaf = self.judge(chain, next.as_ref())?;
         let mut keys = lock(&self.keys);
         // Another rotation may have begun meanwhile; its key is not this one's.
         if !keys.next.as_ref().is_some_and(|now| Arc::ptr_eq(&now.key, &next)) {
@@ -157,14 +140,14 @@ impl Ftm {
         Ok(leaf)
     }
 
-    fn judge(&self, chain: &[Vec<u8>], key: &FtmKey) -> Result<Certificate, InstallError> {
+    fn judge(&self, chain: &[Vec<u8>], key: &dyn DeviceKey) -> Result<Certificate, InstallError> {
         let leaf =
             chain.first().filter(|_| chain.len() <= MAX_CHAIN).ok_or(InstallError::Length(chain.len()))?;
         if chain.iter().any(|der| der.len() > MAX_CERTIFICATE_BYTES || Certificate::parse(der).is_err()) {
             return Err(InstallError::Unreadable);
         }
         let certificate = Certificate::parse(leaf).map_err(|_| InstallError::Unreadable)?;
-        if certificate.spki_der() != key.spki_der() {
+        if certificate.spki_der() != key.public_key_der() {
             return Err(InstallError::Key);
         }
         let identity = &self.description.identity;

@@ -9,7 +9,6 @@
 mod adopter;
 mod clock;
 mod document;
-mod key;
 mod life;
 mod request;
 mod seal;
@@ -33,12 +32,11 @@ use biotrust_sbi::jws;
 use biotrust_sbi::session::EncryptionCertificate;
 
 pub use adopter::AdopterError;
-pub(crate) use key::FtmKey;
 pub use life::InstallError;
 pub(crate) use life::Statement;
 pub(crate) use seal::Shot;
 
-use crate::chip::{Chip, ChipError};
+use crate::chip::{Chip, ChipError, DeviceKey, SoftwareKey};
 use crate::options::{ChipCertificate, Options};
 use clock::DeviceTime;
 use life::Keys;
@@ -131,7 +129,7 @@ impl FtmError {
 
 /// A device key with its certificate; what is used together is replaced together.
 pub(crate) struct Certified {
-    key: Arc<FtmKey>,
+    key: Arc<dyn DeviceKey>,
     /// Leaf first, DER.
     chain: Vec<Vec<u8>>,
 }
@@ -189,7 +187,7 @@ impl Ftm {
         if options.registered {
             ftm.register(pki, then)?;
         } else {
-            ftm.make_ahead()?;
+            ftm.chip.make_ahead()?;
         }
         Ok(ftm)
     }
@@ -370,8 +368,8 @@ fn chip_certificate(
     Ok(match kind {
         ChipCertificate::Own => pki.issue_chip_certificate(own, ftm_serial, from, CHIP_LIFETIME)?,
         ChipCertificate::Cloned => {
-            let other = FtmKey::generate()?.spki_der();
-            pki.issue_chip_certificate(&other, ftm_serial, from, CHIP_LIFETIME)?
+            let other = SoftwareKey::generate()?;
+            pki.issue_chip_certificate(other.public_key_der(), ftm_serial, from, CHIP_LIFETIME)?
         }
         ChipCertificate::Foreign => {
             let subject = pki.subject_of(Domain::Ftm, ftm_serial);

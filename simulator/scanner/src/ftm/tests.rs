@@ -183,9 +183,9 @@ fn authentication_blocks_open_with_the_key_of_the_server_only() {
 
 /// A certificate for a fresh key, ordered from whoever.
 fn ordered(by: Authority, validity: Validity) -> Vec<Vec<u8>> {
-    let key = FtmKey::generate().unwrap();
+    let key = SoftwareKey::generate().unwrap();
     let subject = vec!["O=Example Identity Authority".to_owned(), "CN=IDA-FIR".to_owned()];
-    pki().issue(&Order::leaf(by, &key.spki_der(), subject, validity)).unwrap()
+    pki().issue(&Order::leaf(by, key.public_key_der(), subject, validity)).unwrap()
 }
 
 #[test]
