@@ -8,6 +8,8 @@
 //!
 //! Nothing here blocks, and time is an argument. All input is hostile: read within limits, never with a panic.
 
+#[cfg(test)]
+mod attacks;
 mod challenge;
 pub mod evidence;
 pub mod key_statement;

@@ -221,7 +221,11 @@ pub(super) fn svn(
     let floor = minimum.max(expected.policy.svn_floor);
     let whose = if floor == minimum { "the adopter's minimum" } else { "what this device had before" };
     let finding = match (effective_svn(payload, proven), payload.claims.svn) {
-        (None, _) if floor == 0 && payload.kind() != FtmKind::Spdm => {
+        (None, _) if payload.kind() == FtmKind::Software => {
+            let text = "software measures nothing, and the device tells no security version number";
+            return report.add(CheckName::Svn, Outcome::NotChecked, text);
+        }
+        (None, _) if floor == 0 && payload.kind() == FtmKind::Tpm => {
             let text = "the device tells no security version number, and none is asked for";
             return report.add(CheckName::Svn, Outcome::NotChecked, text);
         }

@@ -1,0 +1,152 @@
+//! Against model metadata, and with models that are not what they were.
+
+use std::time::Duration;
+
+use biotrust_certs::{Authority, SignerPurpose};
+use biotrust_model::Level;
+use biotrust_model::evidence::FtmKind;
+
+use super::*;
+use crate::metadata::{Document, Metadata, MetadataError, Model as Entry, Status, StatusReport};
+use crate::signed::SignedError;
+use crate::testing::publish;
+use CheckName::{Identity, Level as LevelCheck, Model};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The good device, judged by metadata with one thing changed.
+fn by_metadata(change: impl FnOnce(&mut Document)) -> Report {
+    let mut document = WORLD.document(FtmKind::Spdm);
+    change(&mut document);
+    let models = WORLD.metadata(&document);
+    judge(FtmKind::Spdm, &spdm_evidence(|_| {}), |expected| expected.models = Some(&models))
+}
+
+fn entry(change: impl FnOnce(&mut Entry)) -> Report {
+    by_metadata(|document| change(document.models.first_mut().unwrap()))
+}
+
+fn status(status: Status, effective: UtcMillis, below_svn: Option<u64>) -> Report {
+    entry(|entry| {
+        entry.status.push(StatusReport { status, effective, below_svn, reason: "CVE-2030-1".to_owned() });
+    })
+}
+
+#[test]
+fn a_rollback() {
+    let old = WORLD.publish(&WORLD.document(FtmKind::Spdm));
+    assert!(Metadata::verify(&old, &WORLD.adopter, NOW, 7).is_ok(), "control");
+    let refused = Metadata::verify(&old, &WORLD.adopter, NOW, 8);
+    assert_eq!(refused.unwrap_err(), MetadataError::Rollback { number: 7, floor: 8 });
+}
+
+#[test]
+fn metadata_of_anybody_else() {
+    let document = WORLD.document(FtmKind::Spdm);
+    let verify = |signer| Metadata::verify(&publish(&signer, &document), &WORLD.adopter, NOW, 0);
+    let good = verify(WORLD.pki.signer(SignerPurpose::Metadata, NOW).unwrap());
+    assert!(good.is_ok(), "control");
+    for by in [Authority::Stranger, Authority::DeviceProvider] {
+        let refused = verify(WORLD.pki.signer_by(by, SignerPurpose::Metadata, NOW).unwrap()).unwrap_err();
+        assert!(matches!(refused, MetadataError::Signed(SignedError::Untrusted(_))), "{refused}");
+    }
+    let other = WORLD.pki.signer_by(Authority::Adopter, SignerPurpose::Firmware, NOW).unwrap();
+    let refused = verify(other).unwrap_err();
+    assert!(matches!(refused, MetadataError::Signed(SignedError::Purpose { .. })), "{refused}");
+}
+
+#[test]
+fn changed_metadata() {
+    let good = WORLD.publish(&WORLD.document(FtmKind::Spdm));
+    let other = WORLD.publish(&Document { number: 8, ..WORLD.document(FtmKind::Spdm) });
+    let payload = other.split('.').nth(1).unwrap();
+    let mut parts: Vec<&str> = good.split('.').collect();
+    parts[1] = payload;
+    let refused = Metadata::verify(&parts.join("."), &WORLD.adopter, NOW, 0).unwrap_err();
+    assert_eq!(refused, MetadataError::Signed(SignedError::Signature));
+}
+
+#[test]
+fn metadata_of_the_future() {
+    let late = Document { issued_at: NOW.plus(DAY), ..WORLD.document(FtmKind::Spdm) };
+    let refused = Metadata::verify(&WORLD.publish(&late), &WORLD.adopter, NOW, 0).unwrap_err();
+    assert_eq!(refused, MetadataError::FromTheFuture(NOW.plus(DAY)));
+}
+
+#[test]
+fn models_in_bad_standing() {
+    for bad in [Status::Revoked, Status::Compromised, Status::UpdateRequired] {
+        let report = status(bad, NOW, None);
+        stopped(&report, &[Model]);
+        assert!(text(&report, Model).contains("CVE-2030-1"));
+        let later = status(bad, NOW.plus(DAY), None);
+        assert!(later.verdict().is_ok(), "its day has not come");
+        assert_eq!(outcome(&later, Model), Outcome::Warning);
+        stopped(&status(bad, NOW, Some(4)), &[Model]);
+        assert!(status(bad, NOW, Some(3)).verdict().is_ok(), "other firmware");
+    }
+}
+
+#[test]
+fn a_chip_under_another_anchor_than_the_models() {
+    stopped(&entry(|entry| entry.anchors = vec!["AB".repeat(32)]), &[Model]);
+    assert!(entry(|entry| entry.anchors.clear()).verdict().is_ok(), "control: any anchor of the domain");
+}
+
+#[track_caller]
+fn level_0(report: &Report, why: &str) {
+    let attested = report.verdict().unwrap();
+    assert_eq!(attested.level, Level::L0);
+    assert!(attested.why_not_l1.as_ref().unwrap().contains(why), "{attested:?}");
+    assert_eq!(outcome(report, LevelCheck), Outcome::Warning);
+}
+
+#[test]
+fn a_model_that_is_not_certified_l1() {
+    level_0(&entry(|entry| entry.level = Level::L0), "certified L0");
+    level_0(&entry(|entry| entry.ftm = FtmKind::Tpm), "kind tpm, not spdm");
+    level_0(&by_metadata(|document| document.models.clear()), "not in the model metadata");
+    level_0(&status(Status::Certified, NOW.plus(DAY), None), "certified from");
+    assert_eq!(status(Status::Certified, NOW, None).verdict().unwrap().level, Level::L1, "control");
+}
+
+#[test]
+fn metadata_that_is_not_kept_up_to_date() {
+    let evidence = spdm_evidence(|_| {});
+    // As if published longer ago: the next one was due `days` ago.
+    let overdue = |days: u32| {
+        let due = UtcMillis(NOW.0 - i64::from(days) * 86_400_000);
+        let document = Document {
+            issued_at: UtcMillis(due.0 - 86_400_000),
+            next_update: due,
+            ..WORLD.document(FtmKind::Spdm)
+        };
+        let models = WORLD.metadata(&document);
+        judge(FtmKind::Spdm, &evidence, |expected| expected.models = Some(&models))
+    };
+    let in_grace = overdue(29);
+    assert_eq!(in_grace.verdict().unwrap().level, Level::L1);
+    assert_eq!(outcome(&in_grace, Model), Outcome::Warning);
+    level_0(&overdue(31), "out of date");
+}
+
+#[test]
+fn no_metadata_at_all() {
+    let evidence = spdm_evidence(|_| {});
+    level_0(&judge(FtmKind::Spdm, &evidence, |expected| expected.models = None), "no model metadata");
+    let trusting = judge(FtmKind::Spdm, &evidence, |expected| {
+        (expected.models, expected.policy.l1_without_metadata) = (None, true);
+    });
+    assert_eq!(trusting.verdict().unwrap().level, Level::L1);
+}
+
+/// A device that has a chip falls back to keys in files.
+#[test]
+fn a_downgrade_to_software() {
+    let evidence = WORLD.software_evidence(&challenge(), Level::L1);
+    stopped(&judge(FtmKind::Spdm, &evidence, |_| {}), &[Identity]);
+    let unknown = judge(FtmKind::Spdm, &evidence, |expected| {
+        (expected.known_chip, expected.models) = (None, None);
+    });
+    level_0(&unknown, "files of the host");
+}
