@@ -3,6 +3,9 @@
 //! - `mctp`: bytes to messages and back; - [`message`]: what the messages say; - [`host`] and [`device`]: both ends as
 //!   state machines without I/O; - [`driver`]: the driver that the daemon opens devices with.
 //!
+//! Beside its own messages a line carries SPDM (`biotrust-spdm`), for the trust module of the device: here they are
+//! bytes, one question open at a time.
+//!
 //! Trust: the host takes nothing that a device says for true; it only makes sure that it is well-formed and of the
 //! level that the device claimed. Appraisal is the daemon's. Only [`driver`] blocks.
 
@@ -12,6 +15,8 @@ mod error;
 pub mod host;
 mod mctp;
 pub mod message;
+#[cfg(test)]
+mod spdm_tests;
 #[cfg(test)]
 mod testing;
 

@@ -2,6 +2,7 @@
 
 mod flood;
 mod rig;
+mod trust;
 
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
