@@ -5,9 +5,11 @@
 //! nowhere else.
 
 mod claims;
+mod describe;
 mod proof;
 
 pub use claims::{Claims, DebugStatus};
+pub use describe::{Section, describe};
 
 use biotrust_model::evidence::{EvidencePurpose, FtmKind, Proof};
 use biotrust_model::time::UtcMillis;
