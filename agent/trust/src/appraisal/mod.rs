@@ -293,4 +293,6 @@ pub fn appraise_l1(
 }
 
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 mod tests;
