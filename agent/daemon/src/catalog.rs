@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use biotrust_driver_api::{DriverFactory, Ftm, FtmError};
 use biotrust_ftm_soft::SoftFtm;
+use biotrust_ftm_tpm::{Options, TpmFtm};
 use biotrust_link::driver::LinkFactory;
 use biotrust_model::time::Clock;
 
@@ -20,15 +21,22 @@ pub fn drivers(clock: &Arc<dyn Clock>) -> Vec<Box<dyn DriverFactory>> {
 /// Where the device keys of this host live.
 #[derive(Debug, Clone)]
 pub enum FtmSettings {
-    /// In files of this host, sealed under a key of this host.
-    Software,
-    /// In a TPM 2.0.
-    Tpm {
-        /// How to reach it, in the spelling of the TSS.
-        tcti: String,
-        /// Certificates (DER) that its endorsement key is believed under.
-        ek_anchors: Vec<Vec<u8>>,
+    /// In files of this host, sealed under a key of this host, which is itself sealed to a TPM where one is given.
+    Software {
+        /// The TPM.
+        seal: Option<TpmSettings>,
     },
+    /// In a TPM 2.0.
+    Tpm(TpmSettings),
+}
+
+/// A TPM 2.0, and what to believe of it.
+#[derive(Debug, Clone)]
+pub struct TpmSettings {
+    /// How to reach it, in the spelling of the TSS.
+    pub tcti: String,
+    /// Certificates (DER) that its endorsement key is believed under.
+    pub ek_anchors: Vec<Vec<u8>>,
 }
 
 /// The FTM that holds device keys on this host (L0). A TPM that cannot be used is an error and nothing else: keys of
@@ -37,8 +45,19 @@ pub enum FtmSettings {
 /// # Errors
 /// When its directory cannot be made or is open to others, or the TPM is not there or in a state that needs somebody.
 pub fn host_ftm(state: &Path, settings: &FtmSettings) -> Result<Box<dyn Ftm>, FtmError> {
+    let keys = state.join("keys");
     match settings {
-        FtmSettings::Software => Ok(Box::new(SoftFtm::open(&state.join("keys"), None)?)),
-        FtmSettings::Tpm { .. } => Err(FtmError::Unsupported("be a TPM in this build")),
+        FtmSettings::Software { seal: None } => Ok(Box::new(SoftFtm::open(&keys, None)?)),
+        FtmSettings::Software { seal: Some(tpm) } => {
+            // only for the start: once the key of this host is out, the TPM is left alone
+            let mut sealer = open_tpm(state, tpm)?;
+            Ok(Box::new(SoftFtm::open(&keys, Some(&mut sealer))?))
+        }
+        FtmSettings::Tpm(tpm) => Ok(Box::new(open_tpm(state, tpm)?)),
     }
+}
+
+fn open_tpm(state: &Path, tpm: &TpmSettings) -> Result<TpmFtm, FtmError> {
+    let options = Options { ek_anchors: tpm.ek_anchors.clone(), ..Options::new(&tpm.tcti) };
+    TpmFtm::open(options, &state.join("tpm"))
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use biotrust_daemon::config::{self, Loaded};
 use biotrust_daemon::run::{EXIT_CONFIG, Failure, run};
+use biotrust_daemon::host::Host;
 use biotrust_daemon::{log, start};
 use clap::Parser;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let config = loaded.config;
-    let outcome = serve(|| run(&config, args.ready_file.as_deref(), |url| start::fleet(&config, trust, url)));
+    let outcome = serve(|| run(&config, args.ready_file.as_deref(), |url| Host::start(&config, trust, url)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 fn load(args: &Args) -> anyhow::Result<(Loaded, biotrust_daemon::fleet::Trust)> {
     let loaded = config::load(&args.config)?;
     let trust = start::trust(&loaded.config)?;
+    start::check(&loaded.config)?;
     log::start(&loaded.config.log)?;
     Ok((loaded, trust))
 }

@@ -35,7 +35,7 @@ pub const EXIT_CONFIG: u8 = 64;
 pub const EXIT_PORT: u8 = 69;
 
 /// The devices, as a whole.
-pub trait Devices: http::Service + control::Service {
+pub trait Devices: http::Service + control::Care {
     /// Waits until the devices that were connected at the start have been tried, or `limit` is over.
     fn first_scan(&self, limit: Duration) -> impl Future<Output = ()> + Send;
 

@@ -5,18 +5,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use biotrust_attest::metadata::Metadata;
 use biotrust_certs::{AdopterStore, DeviceStore, FtmStore};
+use biotrust_driver_api::Ftm;
 use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 
-use crate::catalog::{self, FtmSettings};
+use crate::catalog::{self, FtmSettings, TpmSettings};
 use crate::config::{self, Config};
 use crate::encryption::Keeper;
 use crate::fleet::{Attestation, Fleet, Settings, Trust};
-use crate::run::Devices;
+use crate::management::Manager;
 use crate::store::{Floor, Store};
 
 /// Reads whom to believe, whom to encrypt for, and what is known of models.
@@ -33,6 +33,15 @@ pub fn trust(config: &Config) -> anyhow::Result<Trust> {
     })
 }
 
+/// Looks at what else the configuration names, so that it is not found out later.
+///
+/// # Errors
+/// The first thing that cannot be used, and why.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    ftm(&config.ftm)?;
+    Manager::<Fleet>::check(&config.management)
+}
+
 /// Reads the adopter's list of models.
 fn models(config: &config::Metadata, now: UtcMillis) -> anyhow::Result<Option<Metadata>> {
     let Some(file) = &config.file else { return Ok(None) };
@@ -43,19 +52,22 @@ fn models(config: &config::Metadata, now: UtcMillis) -> anyhow::Result<Option<Me
     Ok(Some(models.with_grace(config.grace)))
 }
 
-/// Opens the state and the devices. Call inside the runtime.
+/// Opens the devices. Call inside the runtime.
 ///
 /// # Errors
-/// When the state or the directory of links cannot be used.
-pub fn fleet(config: &Config, trust: Trust, url: &str) -> anyhow::Result<Fleet> {
-    let state = &config.state.directory;
-    let mut store = Store::open(state)?;
+/// When the directory of links cannot be used, or the list of models is older than one that was used before.
+pub fn fleet(
+    config: &Config,
+    trust: Trust,
+    url: &str,
+    mut store: Store,
+    ftm: Box<dyn Ftm>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Fleet> {
     if let Some(models) = &trust.models {
         // an older list would bring back what was withdrawn
         store.raise(Floor::Models, models.number()).context("[metadata] file")?;
     }
-    let ftm = catalog::host_ftm(state, &ftm(&config.ftm)?).context("the keys of this host")?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let drivers = catalog::drivers(&clock);
     let fleet = Fleet::new(settings(config, url), trust, store, ftm, drivers, clock)?;
     let ports = config.serial.port.iter().map(|port| port.path.clone()).collect();
@@ -63,14 +75,23 @@ pub fn fleet(config: &Config, trust: Trust, url: &str) -> anyhow::Result<Fleet> 
     Ok(fleet)
 }
 
+/// Opens the trust module of this host.
+///
+/// # Errors
+/// When it cannot be used, and what to do.
+pub fn host_ftm(config: &Config) -> anyhow::Result<Box<dyn Ftm>> {
+    catalog::host_ftm(&config.state.directory, &ftm(&config.ftm)?).context("the keys of this host")
+}
+
 /// Where the keys of this host live.
 fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
     match config.backend {
-        config::FtmBackend::Software => Ok(FtmSettings::Software),
+        config::FtmBackend::Software => Ok(FtmSettings::Software { seal: None }),
         config::FtmBackend::Tpm => {
-            let anchors = config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
+            let anchors =
+                config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
             let ek_anchors = anchors.context("[ftm] ek_anchors")?.concat();
-            Ok(FtmSettings::Tpm { tcti: config.tcti.clone(), ek_anchors })
+            Ok(FtmSettings::Tpm(TpmSettings { tcti: config.tcti.clone(), ek_anchors }))
         }
     }
 }
@@ -102,19 +123,5 @@ fn settings(config: &Config, url: &str) -> Settings {
         callback_id: url.to_owned(),
         attestation: Attestation { interval: config.attestation.interval, ..Attestation::default() },
         require_time: config.management.require_time,
-    }
-}
-
-impl Devices for Fleet {
-    async fn first_scan(&self, limit: Duration) {
-        self.coldplugged(limit).await;
-    }
-
-    fn stop(&self) {
-        Self::stop(self);
-    }
-
-    async fn closed(&self, limit: Duration) {
-        Self::closed(self, limit).await;
     }
 }

@@ -1,7 +1,7 @@
 //! A foundational trust module: where private keys live and never leave.
 
 use biotrust_model::Secret;
-use biotrust_model::evidence::{Binding, FtmKind, KeySlot, Proof};
+use biotrust_model::evidence::{Binding, CertifiedKey, FtmKind, KeySlot, Proof};
 
 /// Why an FTM could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,54 @@ pub trait Ftm: Send {
         Err(FtmError::Unsupported("sign as a chip: it has no chip key"))
     }
 
+    /// What a CA needs to issue certificates for the module's identity and attestation keys, in the name of `common_name`
+    /// and `organisation`; `binding` is of the CA's challenge.
+    ///
+    /// # Errors
+    /// `Unsupported` where the module has no chip key.
+    fn identity_request(
+        &mut self,
+        common_name: &str,
+        organisation: &str,
+        binding: &Binding,
+    ) -> Result<IdentityRequest, FtmError> {
+        let _ = (common_name, organisation, binding);
+        Err(FtmError::Unsupported("be certified: it has no chip key"))
+    }
+
+    /// Opens a secret that a CA protected for the attestation key of this very module: contents of TPM2B_ID_OBJECT and
+    /// TPM2B_ENCRYPTED_SECRET, without their outer sizes. To answer with it proves both.
+    ///
+    /// # Errors
+    /// `Unsupported` where the module has no chip key; otherwise when it was protected for another module or key.
+    fn activate(&mut self, credential: &[u8], secret: &[u8]) -> Result<Secret, FtmError> {
+        let _ = (credential, secret);
+        Err(FtmError::Unsupported("be certified: it has no chip key"))
+    }
+
+    /// Keeps the certificates (DER, own one first) of the identity and the attestation key, in the place of those that
+    /// were there.
+    ///
+    /// # Errors
+    /// `Unsupported` where the module has no chip key, `Unusable` where they are not for its keys.
+    fn install_certificates(
+        &mut self,
+        identity: &[Vec<u8>],
+        attestation: &[Vec<u8>],
+    ) -> Result<(), FtmError> {
+        let _ = (identity, attestation);
+        Err(FtmError::Unsupported("be certified: it has no chip key"))
+    }
+
+    /// How often the module forgot its volatile state (`resetCount` of a TPM): a clock offset holds for as long as it
+    /// stays. `None` where the module does not count.
+    ///
+    /// # Errors
+    /// When the module fails.
+    fn reset_count(&mut self) -> Result<Option<u32>, FtmError> {
+        Ok(None)
+    }
+
     /// Called when there is nothing else to do: makes the next key ahead of time, so that a rotation never waits for it.
     /// Tells whether there is more to do.
     ///
@@ -136,6 +184,23 @@ pub trait Ftm: Send {
     fn notices(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// What a CA needs to issue certificates for the keys of a TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityRequest {
+    /// Certificate of the endorsement key, DER.
+    pub ek_certificate: Vec<u8>,
+    /// The endorsement key, SubjectPublicKeyInfo, DER.
+    pub ek_public_key: Vec<u8>,
+    /// TPMT_PUBLIC of the attestation key.
+    pub attestation_public: Vec<u8>,
+    /// PKCS#10 request (DER) for the attestation key.
+    pub attestation_request: Vec<u8>,
+    /// The identity key, certified by the attestation key for the binding that was given.
+    pub identity: CertifiedKey,
+    /// PKCS#10 request (DER) for the identity key.
+    pub identity_request: Vec<u8>,
 }
 
 /// Keeps a small secret of this host so that its files alone do not give it away: a TPM.

@@ -22,5 +22,5 @@ pub use device::{
     L1Device, L1Keys, Opened, PendingFirmware, SelfReport, SignedBlock, StreamJob,
 };
 pub use error::{DeviceError, DeviceErrorKind};
-pub use ftm::{Ftm, FtmError, KeyHandle, Sealer};
+pub use ftm::{Ftm, FtmError, IdentityRequest, KeyHandle, Sealer};
 pub use pipe::{Pipe, PipeError, PipeErrorKind};

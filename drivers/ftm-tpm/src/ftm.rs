@@ -232,6 +232,31 @@ impl Ftm for TpmFtm {
         self.shared.with(|chip| chip.sign(chip.idevid.handle, message))
     }
 
+    fn identity_request(
+        &mut self,
+        common_name: &str,
+        organisation: &str,
+        binding: &Binding,
+    ) -> Result<IdentityRequest, FtmError> {
+        Self::identity_request(self, common_name, organisation, binding)
+    }
+
+    fn activate(&mut self, credential: &[u8], secret: &[u8]) -> Result<Secret, FtmError> {
+        Self::activate(self, credential, secret)
+    }
+
+    fn install_certificates(
+        &mut self,
+        identity: &[Vec<u8>],
+        attestation: &[Vec<u8>],
+    ) -> Result<(), FtmError> {
+        Self::install_certificates(self, identity, attestation)
+    }
+
+    fn reset_count(&mut self) -> Result<Option<u32>, FtmError> {
+        self.clock().map(|clock| Some(clock.resets))
+    }
+
     fn idle(&mut self) -> Result<bool, FtmError> {
         self.spare()?;
         Ok(false)

@@ -127,7 +127,10 @@ impl Chip {
     }
 
     fn pcrs(&mut self) -> Result<Vec<(u8, [u8; 32])>> {
-        let (_, read, values) = self.context.pcr_read(selection()?).doing(DOING)?;
+        // Without a session: this answer cannot be encrypted, and the quote tells whether it is true.
+        let selection = selection()?;
+        let read = self.context.execute_without_session(|context| context.pcr_read(selection));
+        let (_, read, values) = read.doing(DOING)?;
         let slots = read.get_selections().iter().flat_map(|one| one.selected());
         let numbers = slots.filter_map(|slot| u8::try_from(u32::from(slot).trailing_zeros()).ok());
         let values = values.value().iter().filter_map(|value| value.value().try_into().ok());

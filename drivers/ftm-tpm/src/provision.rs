@@ -6,7 +6,7 @@
 
 use biotrust_driver_api::FtmError;
 use biotrust_model::Secret;
-use biotrust_model::evidence::{Binding, CertifiedKey};
+use biotrust_model::evidence::Binding;
 use tss_esapi::constants::SessionType;
 use tss_esapi::handles::{AuthHandle, SessionHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
@@ -19,22 +19,7 @@ use crate::error::{Doing, Fault, Result};
 use crate::proof::marshalled;
 use crate::{certificates, csr, spki};
 
-/// What a CA needs to issue certificates for a TPM's keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentityRequest {
-    /// Certificate of the endorsement key, DER.
-    pub ek_certificate: Vec<u8>,
-    /// The endorsement key, SubjectPublicKeyInfo, DER.
-    pub ek_public_key: Vec<u8>,
-    /// TPMT_PUBLIC of the attestation key.
-    pub attestation_public: Vec<u8>,
-    /// PKCS#10 request (DER) for the attestation key.
-    pub attestation_request: Vec<u8>,
-    /// The identity key, certified by the attestation key for the binding that was given.
-    pub identity: CertifiedKey,
-    /// PKCS#10 request (DER) for the identity key.
-    pub identity_request: Vec<u8>,
-}
+pub use biotrust_driver_api::IdentityRequest;
 
 const ACTIVATING: &str = "activating a credential";
 

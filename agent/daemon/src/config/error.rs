@@ -26,6 +26,14 @@ pub enum ConfigError {
         /// What, and what is allowed.
         message: String,
     },
+    /// Each file is good, but not all of them together.
+    #[error("{}: {message}", path.display())]
+    Conflict {
+        /// The file that began it: the others are merged over it.
+        path: PathBuf,
+        /// Which keys, and what to do.
+        message: String,
+    },
 }
 
 impl ConfigError {

@@ -34,7 +34,40 @@ pub fn load(base: &Path) -> Result<Loaded, ConfigError> {
         merge(&mut merged, toml::from_str(&text).map_err(invalid)?);
         config = merged.clone().try_into().map_err(invalid)?;
     }
-    Ok(Loaded { config, files })
+    match conflict(&config) {
+        Some(message) => Err(ConfigError::Conflict { path: base.to_owned(), message }),
+        None => Ok(Loaded { config, files }),
+    }
+}
+
+/// What no single file can tell: keys that need each other, or exclude each other.
+fn conflict(config: &Config) -> Option<String> {
+    let Config { management, encryption, metadata, .. } = config;
+    if management.url.is_some() && management.anchors.is_empty() {
+        return Some(
+            "[management] url needs [management] anchors: the server is believed under them only".into(),
+        );
+    }
+    if management.require_time && management.url.is_none() {
+        return Some("[management] require_time needs [management] url: nobody else tells the time".into());
+    }
+    if metadata.file.is_some() && metadata.anchors.is_empty() {
+        return Some("[metadata] file needs [metadata] anchors: who may sign it?".into());
+    }
+    let fetch = encryption.fetch.as_ref()?;
+    if fetch.url.is_none() && fetch.domains.is_empty() {
+        return Some("[encryption.fetch] needs a url, or domains with one each".into());
+    }
+    if fetch.anchors.is_empty() {
+        return Some("[encryption.fetch] anchors is empty: no server would be believed".into());
+    }
+    if fetch.url.is_some() && encryption.certificate.is_some() {
+        return Some("[encryption] certificate and [encryption.fetch] url: keep one of the two".into());
+    }
+    let twice = fetch.domains.keys().find(|domain| encryption.domains.contains_key(*domain))?;
+    Some(format!(
+        "\"{twice}\" is in [encryption.domains] and in [encryption.fetch.domains]: keep one of the two"
+    ))
 }
 
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {

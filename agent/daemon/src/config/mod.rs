@@ -6,12 +6,14 @@
 //! Each file is checked on its own, so that a complaint names file, line and column; then the files are merged in
 //! order. No secret is ever in here.
 
+mod attestation;
+mod encryption;
 mod error;
 mod load;
+mod management;
 mod origin;
 mod value;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,10 +21,13 @@ use biotrust_driver_api::DigitalIdKey;
 use biotrust_model::{Env, Language};
 use serde::Deserialize;
 
+pub use attestation::{Attestation, Ftm, FtmBackend, Metadata};
+pub use encryption::{Encryption, Fetch, Token};
 pub use error::ConfigError;
 pub use load::{Loaded, load};
+pub use management::Management;
 pub use origin::{BadOrigin, Origin};
-pub use value::{FIRST_PORT, LAST_PORT, PortRange, ServedPurpose};
+pub use value::{FIRST_PORT, HttpsUrl, LAST_PORT, PortRange, ServedPurpose};
 
 /// The whole configuration. Every member has a default; docs/users/configuration.md explains each of them.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -36,6 +41,14 @@ pub struct Config {
     pub limits: Limits,
     /// Whom we believe.
     pub trust: Trust,
+    /// The trust module of this host.
+    pub ftm: Ftm,
+    /// What devices must prove.
+    pub attestation: Attestation,
+    /// What is known of their models.
+    pub metadata: Metadata,
+    /// The management server of their provider.
+    pub management: Management,
     /// Whom authentication captures are encrypted for.
     pub encryption: Encryption,
     /// Where devices are found.
@@ -169,18 +182,6 @@ pub struct Trust {
     /// Domain FTM: who may certify chip keys.
     #[serde(deserialize_with = "value::files")]
     pub ftm_anchors: Vec<PathBuf>,
-}
-
-/// `[encryption]`: PEM files of the certificates that authentication captures are encrypted for.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Encryption {
-    /// For every `domainUri` that has none of its own.
-    #[serde(deserialize_with = "value::some_file")]
-    pub certificate: Option<PathBuf>,
-    /// By `domainUri`.
-    #[serde(deserialize_with = "value::files_by_name")]
-    pub domains: BTreeMap<String, PathBuf>,
 }
 
 /// `[serial]`: devices on serial lines.

@@ -149,6 +149,69 @@ where
     bounded::<MIN, MAX, D>(deserializer).map(|number| Duration::from_secs(number as u64))
 }
 
+pub(super) fn days<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<Duration, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    bounded::<MIN, MAX, D>(deserializer).map(|number| Duration::from_secs(number as u64 * 86_400))
+}
+
+/// A URL of HTTPS with a host, and without what a request would not send or should not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsUrl(reqwest::Url);
+
+impl HttpsUrl {
+    /// The URL.
+    #[must_use]
+    pub const fn url(&self) -> &reqwest::Url {
+        &self.0
+    }
+}
+
+impl Display for HttpsUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for HttpsUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = reqwest::Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+        match url.scheme() {
+            _ if !url.username().is_empty() || url.password().is_some() => {
+                Err("a URL here has no user and no password: secrets are not in the configuration".to_owned())
+            }
+            "https" if url.fragment().is_none() => Ok(Self(url)),
+            "https" => Err(format!("`{text}` ends with a fragment (#...), which is never sent")),
+            _ => Err(format!("`{text}` does not begin with https://")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpsUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Where a TPM is: `NAME` or `NAME:OPTIONS`, of the ways that the TSS knows and that make sense for a daemon.
+pub(super) fn tcti<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const KNOWN: [&str; 4] = ["device", "swtpm", "mssim", "tabrmd"];
+    let text = String::deserialize(deserializer)?;
+    let name = text.split_once(':').map_or(text.as_str(), |(name, _)| name);
+    if KNOWN.contains(&name) { Ok(text) } else { Err(one_of(name, KNOWN)) }
+}
+
+pub(super) fn some_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.trim().is_empty() {
+        true => Err(de::Error::custom("a name that is there is not empty: leave the key out")),
+        false => Ok(Some(text)),
+    }
+}
+
 /// A path that does not depend on where the daemon was started.
 #[derive(Deserialize)]
 #[serde(try_from = "PathBuf")]
@@ -200,6 +263,10 @@ fn look_at(path: &Path, what: &str, is_it: impl Fn(&std::fs::Metadata) -> bool) 
         Ok(_) => Err(format!("`{}` is not {what}", path.display())),
         Err(error) => Err(format!("`{}`: {error}", path.display())),
     }
+}
+
+pub(super) fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    ExistingFile::deserialize(deserializer).map(|ExistingFile(path)| path)
 }
 
 pub(super) fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::protocol::{answer, render};
-use super::{About, ControlError, ControlErrorKind, Service};
+use super::{About, Care, ControlError, ControlErrorKind};
 
 /// Longest request line with its line feed; a certificate chain takes some 10 KiB.
 const LINE_BYTES: u64 = 64 * 1024;
 
 /// Serves `stream` until the peer closes it, or lets `idle` pass, or `stop`.
-pub(super) async fn run<S: Service>(
+pub(super) async fn run<S: Care>(
     mut stream: UnixStream,
     service: &S,
     about: &About,
@@ -45,7 +45,7 @@ pub(super) fn refuse(stream: &UnixStream) {
     let _ = stream.try_write(render(Err(error)).as_bytes());
 }
 
-async fn exchange<S: Service>(
+async fn exchange<S: Care>(
     stream: &mut UnixStream,
     service: &S,
     about: &About,

@@ -1,7 +1,7 @@
-//! The control socket: status, waiting and enrolment, for `biotrust`, management servers and test rigs on this host.
+//! The control socket: status, waiting, enrolment and the care of devices, for `biotrust` and test rigs on this host.
 //!
 //! A Unix stream socket; one JSON object per line in, one line out. Trust: whoever may open the socket (mode 0660:
-//! our user and group) may enrol devices and destroy keys. Nothing here blocks; whatever a peer does, it costs one of
+//! our user and group) may enrol devices, destroy keys and update firmware. Nothing here blocks; whatever a peer does, it costs one of
 //! [`Limits::connections`] tasks and 64 KiB, and no longer than [`Limits::idle`] for nothing.
 
 mod connection;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use biotrust_model::DeviceStatus;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,6 +60,108 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// No such device or key.
     fn destroy_key(&self, serial: &str) -> impl Future<Output = Result<(), ControlError>> + Send;
+}
+
+/// What the socket needs of those who take care of devices. Each answer is an object for the peer.
+pub trait Care: Service {
+    /// Has a new device key certified by the management server, now.
+    ///
+    /// # Errors
+    /// No such device, no server, or why there is no certificate.
+    fn rotate(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// The evidence of the last appraisal.
+    ///
+    /// # Errors
+    /// No such device, or there is none.
+    fn evidence(&self, serial: &str) -> Result<Value, ControlError>;
+
+    /// Forgets what is remembered of devices with this serial number, so that the next one is taken as it comes.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    fn forget(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// Destroys the device keys and tells the management server so, where there is one.
+    ///
+    /// # Errors
+    /// No such device or key.
+    fn deregister(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// What the time is, for this host and for the device.
+    ///
+    /// # Errors
+    /// No such device.
+    fn time(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// Takes an update: verifies the manifest and makes room for an image.
+    ///
+    /// # Errors
+    /// No such device, or the manifest is not for it.
+    fn update_begin(
+        &self,
+        serial: &str,
+        manifest: String,
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// Takes the next piece of the image.
+    ///
+    /// # Errors
+    /// No such update, or the image is longer than its manifest says.
+    fn update_data(&self, update: u64, data: Vec<u8>) -> Result<Value, ControlError>;
+
+    /// The image is complete: hands it to the device.
+    ///
+    /// # Errors
+    /// No such update, or the image or the device refuses.
+    fn update_finish(&self, update: u64) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// The trust module of this host.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    fn ftm_status(&self) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// What its provider needs to certify it.
+    ///
+    /// # Errors
+    /// When it cannot be provisioned, and what to do.
+    fn ftm_request(
+        &self,
+        challenge: FtmChallenge,
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// Opens a secret that its provider protected for it: the proof that it is the chip of the request.
+    ///
+    /// # Errors
+    /// When it is not for this module.
+    fn ftm_activate(
+        &self,
+        credential: Vec<u8>,
+        secret: Vec<u8>,
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+
+    /// Installs the certificates of its identity and its attestation key: own one first, DER.
+    ///
+    /// # Errors
+    /// When they are not for its keys.
+    fn ftm_install(
+        &self,
+        identity: Vec<Vec<u8>>,
+        attestation: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+}
+
+/// For what a trust module is to be certified.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FtmChallenge {
+    /// Common name of the chip certificate: the serial number of the module.
+    pub common_name: String,
+    /// Organisation of the FTM provider.
+    pub organisation: String,
+    /// The provider's challenge, 32 bytes in hex; absent: none is needed.
+    #[serde(default)]
+    pub binding: Option<String>,
 }
 
 /// What to wait for, on one device. What is absent does not matter.
@@ -154,7 +257,7 @@ impl Default for Limits {
 }
 
 /// Answers on `socket` until `stop`; then waits for requests that are being carried out.
-pub async fn serve<S: Service>(
+pub async fn serve<S: Care>(
     socket: Socket,
     service: Arc<S>,
     about: About,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{About, ControlError, ControlErrorKind, Service, WaitFor};
+use super::{About, Care, ControlError, ControlErrorKind, FtmChallenge, WaitFor};
 
 /// Longest time that a `wait` may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -31,11 +31,54 @@ enum Request {
     DestroyKey {
         serial: String,
     },
+    Rotate {
+        serial: String,
+    },
+    Evidence {
+        serial: String,
+    },
+    Forget {
+        serial: String,
+    },
+    Deregister {
+        serial: String,
+    },
+    Time {
+        serial: String,
+    },
+    UpdateBegin {
+        serial: String,
+        manifest: String,
+    },
+    UpdateData {
+        update: u64,
+        data: String,
+    },
+    UpdateFinish {
+        update: u64,
+    },
+    FtmStatus {},
+    FtmRequest {
+        #[serde(flatten)]
+        challenge: FtmChallenge,
+    },
+    FtmActivate {
+        credential: String,
+        secret: String,
+    },
+    FtmInstall {
+        identity: Vec<String>,
+        attestation: Vec<String>,
+    },
 }
+
+/// Every `op`, for whoever sends another.
+const OPS: &str = "status, wait, enrol_begin, enrol_finish, destroy_key, rotate, evidence, forget, deregister, time, \
+                   update_begin, update_data, update_finish, ftm_status, ftm_request, ftm_activate or ftm_install";
 
 /// Carries out the request in `line`; the answer ends with a line feed. Waiting ends with `given_up`, which says why;
 /// what changes something is carried out to its end.
-pub(super) async fn answer<S: Service>(
+pub(super) async fn answer<S: Care>(
     line: &[u8],
     service: &S,
     about: &About,
@@ -45,9 +88,7 @@ pub(super) async fn answer<S: Service>(
         Ok(request) => carry_out(request, service, about, given_up).await,
         Err(error) => Err(ControlError::new(
             ControlErrorKind::BadRequest,
-            format!(
-                "{error}; send one JSON object per line, with `op`: status, wait, enrol_begin, enrol_finish or destroy_key"
-            ),
+            format!("{error}; send one JSON object per line, with `op`: {OPS}"),
         )),
     };
     render(result)
@@ -64,7 +105,7 @@ pub(super) fn render(result: Result<Value, ControlError>) -> String {
     format!("{answer}\n")
 }
 
-async fn carry_out<S: Service>(
+async fn carry_out<S: Care>(
     request: Request,
     service: &S,
     about: &About,
@@ -86,9 +127,7 @@ async fn carry_out<S: Service>(
             Ok(json!({ "csr": STANDARD.encode(csr) }))
         }
         Request::EnrolFinish { serial, chain } => {
-            let chain = chain.iter().enumerate().map(|(index, text)| certificate(index, text));
-            let chain = chain.collect::<Result<_, _>>()?;
-            let sha256 = service.enrol_finish(&serial, chain).await?;
+            let sha256 = service.enrol_finish(&serial, list("chain", &chain)?).await?;
             tracing::info!(?serial, certificate = %sha256, "enrolled");
             Ok(json!({ "certificate_sha256": sha256 }))
         }
@@ -97,13 +136,39 @@ async fn carry_out<S: Service>(
             tracing::warn!(?serial, "device key destroyed");
             Ok(json!({}))
         }
+        Request::Rotate { serial } => service.rotate(&serial).await,
+        Request::Evidence { serial } => service.evidence(&serial),
+        Request::Forget { serial } => {
+            tracing::warn!(?serial, "a device is to be forgotten");
+            service.forget(&serial).await
+        }
+        Request::Deregister { serial } => {
+            tracing::warn!(?serial, "de-registration by hand");
+            service.deregister(&serial).await
+        }
+        Request::Time { serial } => service.time(&serial).await,
+        Request::UpdateBegin { serial, manifest } => service.update_begin(&serial, manifest).await,
+        Request::UpdateData { update, data } => service.update_data(update, bytes("data", &data)?),
+        Request::UpdateFinish { update } => service.update_finish(update).await,
+        Request::FtmStatus {} => service.ftm_status().await,
+        Request::FtmRequest { challenge } => service.ftm_request(challenge).await,
+        Request::FtmActivate { credential, secret } => {
+            service.ftm_activate(bytes("credential", &credential)?, bytes("secret", &secret)?).await
+        }
+        Request::FtmInstall { identity, attestation } => {
+            service.ftm_install(list("identity", &identity)?, list("attestation", &attestation)?).await
+        }
     }
 }
 
-fn certificate(index: usize, text: &str) -> Result<Vec<u8>, ControlError> {
+fn bytes(name: &str, text: &str) -> Result<Vec<u8>, ControlError> {
     STANDARD.decode(text).map_err(|error| {
-        ControlError::new(ControlErrorKind::BadRequest, format!("chain[{index}] is not base64: {error}"))
+        ControlError::new(ControlErrorKind::BadRequest, format!("{name} is not base64: {error}"))
     })
+}
+
+fn list(name: &str, texts: &[String]) -> Result<Vec<Vec<u8>>, ControlError> {
+    texts.iter().enumerate().map(|(index, text)| bytes(&format!("{name}[{index}]"), text)).collect()
 }
 
 /// The daemon's own facts, then what the fleet says.

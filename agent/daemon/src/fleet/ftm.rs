@@ -109,7 +109,7 @@ impl std::fmt::Debug for Shared {
 pub struct FtmThread {
     kind: FtmKind,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl FtmThread {
@@ -122,7 +122,7 @@ impl FtmThread {
         let mut module =
             Module { ftm, loaded: HashMap::new(), retired: Vec::new(), shared: Arc::clone(&shared) };
         let thread = std::thread::Builder::new().name("ftm".into()).spawn(move || module.work())?;
-        Ok(Self { kind, shared, thread: Some(thread) })
+        Ok(Self { kind, shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// What kind of module it is.
@@ -226,6 +226,23 @@ impl FtmThread {
         self.submit(Urgency::Background, move |module| module.ftm.sign_identity_rs256(&message))
     }
 
+    /// Anything else that somebody who looks after the module may want of it; goes behind what somebody waits for.
+    pub fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Ftm) -> Result<T, FtmError> + Send + 'static,
+    ) -> Pending<T> {
+        self.submit(Urgency::Background, move |module| work(module.ftm.as_mut()))
+    }
+
+    /// Takes no more jobs, and waits until those that wait are done and the module is closed.
+    pub fn end(&self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = locked(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+
     fn submit<T: Send + 'static>(
         &self,
         urgency: Urgency,
@@ -233,11 +250,12 @@ impl FtmThread {
     ) -> Pending<T> {
         let (answer, receiver) = oneshot::channel();
         let mut queues = self.shared.lock();
+        let closed = queues.closed;
         let queue = match urgency {
             Urgency::Interactive => &mut queues.interactive,
             Urgency::Background => &mut queues.background,
         };
-        if queue.len() < DEPTH {
+        if queue.len() < DEPTH && !closed {
             queue.push_back(Box::new(move |module| {
                 // nobody waits any more: do not spend a signature on it
                 if !answer.is_closed() {
@@ -381,11 +399,7 @@ impl Shared {
 
 impl Drop for FtmThread {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -497,6 +511,14 @@ mod tests {
         assert_eq!(slow.blocking_recv().unwrap().unwrap().1, b"wols");
         let seen: Vec<_> = seen.iter().collect();
         assert_eq!(seen, ["a0:fast", "a0:slow", "a0 unloaded"], "nobody waited for the third");
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_refused_and_waits_for_nothing() {
+        let (thread, _seen) = started();
+        thread.end();
+        thread.end();
+        assert!(thread.public_key("a").blocking_recv().is_err());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn started(state: &Path, pki: &TestPki) -> Fleet {
         encryption: Encryption::default(),
         models: None,
     };
-    let ftm = host_ftm(state, &FtmSettings::Software).unwrap();
+    let ftm = host_ftm(state, &FtmSettings::Software { seal: None }).unwrap();
     let store = Store::open(state).unwrap();
     Fleet::new(settings(), trust, store, ftm, Vec::new(), Arc::new(SystemClock)).unwrap()
 }

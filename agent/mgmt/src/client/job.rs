@@ -55,6 +55,8 @@ pub enum Wish {
     Rotate,
     /// Try again what was refused.
     Retry,
+    /// Destroy the device keys, as if the server had ordered it.
+    Deregister,
 }
 
 /// What happened.

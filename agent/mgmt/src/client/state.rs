@@ -121,6 +121,7 @@ impl State {
             Event::Wished(wish) => {
                 self.reopen();
                 self.rotate |= wish == Wish::Rotate && self.held.is_some();
+                self.deregister |= wish == Wish::Deregister && self.held.is_some();
             }
             Event::Done { ticket, result } if ticket == self.ticket && self.waiting && self.present => {
                 self.waiting = false;

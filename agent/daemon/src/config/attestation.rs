@@ -1,0 +1,80 @@
+//! `[ftm]`, `[attestation]` and `[metadata]`: where the keys of L0 devices live, what devices must prove, and what is known
+//! of their models.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::value;
+
+/// `[ftm]`: the trust module of this host, which holds the keys of devices that have none of their own (L0).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ftm {
+    /// What it is.
+    pub backend: FtmBackend,
+    /// Where the TPM is, in the spelling of the TSS (`device:/dev/tpmrm0`, `swtpm:host=...,port=...`).
+    #[serde(deserialize_with = "value::tcti")]
+    pub tcti: String,
+    /// PEM files of the TPM makers' authorities: the endorsement key is believed under one of these only.
+    #[serde(deserialize_with = "value::files")]
+    pub ek_anchors: Vec<PathBuf>,
+}
+
+impl Default for Ftm {
+    fn default() -> Self {
+        Self {
+            backend: FtmBackend::default(),
+            tcti: String::from("device:/dev/tpmrm0"),
+            ek_anchors: Vec::new(),
+        }
+    }
+}
+
+/// `ftm.backend`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FtmBackend {
+    /// Key files, encrypted under a key of this host.
+    #[default]
+    Software,
+    /// A TPM 2.0.
+    Tpm,
+}
+
+/// `[attestation]`: what devices must prove, and how often.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attestation {
+    /// A device that is in use is asked again after this time.
+    #[serde(rename = "interval_s", deserialize_with = "value::seconds::<60, 2_592_000, _>")]
+    pub interval: Duration,
+}
+
+impl Default for Attestation {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(86_400) }
+    }
+}
+
+/// `[metadata]`: the adopter's signed list of models.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metadata {
+    /// The list: a compact JWS.
+    #[serde(deserialize_with = "value::some_file")]
+    pub file: Option<PathBuf>,
+    /// PEM files of whoever may sign it.
+    #[serde(deserialize_with = "value::files")]
+    pub anchors: Vec<PathBuf>,
+    /// How long a list is used after the date at which the next one was due.
+    #[serde(rename = "grace_days", deserialize_with = "value::days::<0, 365, _>")]
+    pub grace: Duration,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self { file: None, anchors: Vec::new(), grace: Duration::from_secs(30 * 86_400) }
+    }
+}
