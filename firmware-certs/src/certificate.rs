@@ -57,6 +57,8 @@ pub enum SignatureFault {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
+    version: u32,
+    signature_algorithm: String,
     subject: Name,
     issuer: Name,
     serial: Vec<u8>,
@@ -106,6 +108,8 @@ impl Certificate {
         let extended_key_usages = extended_key_usages(&parsed)?;
         Ok(Self {
             der: der.to_vec(),
+            version: parsed.version().0.saturating_add(1),
+            signature_algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
             subject: Name::read(parsed.subject()),
             issuer: Name::read(parsed.issuer()),
             serial: parsed.raw_serial().to_vec(),
@@ -126,6 +130,18 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// 1, 2 or 3.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Dotted object identifier of the algorithm that it is signed with.
+    #[must_use]
+    pub fn signature_algorithm(&self) -> &str {
+        &self.signature_algorithm
     }
 
     /// Who it is for.
