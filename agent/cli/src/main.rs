@@ -1,8 +1,11 @@
 //! `biotrust`: what a technician asks of a host.
 //!
 //! It asks the daemon over its control socket and looks at the host itself; it never talks to devices, and it prints
-//! nothing that is not in the daemon's own status. Every question has a deadline.
+//! nothing that is not in the daemon's own status. Every question has a deadline. `cert` and `attest` need no daemon:
+//! they look at files.
 
+mod attest;
+mod cert;
 mod control;
 mod doctor;
 mod report;
@@ -32,6 +35,8 @@ struct Cli {
 enum Command {
     Status(status::Args),
     Doctor(doctor::Args),
+    Attest(attest::Args),
+    Cert(cert::Args),
 }
 
 /// What a command has to say, and how it ends.
@@ -62,7 +67,9 @@ fn main() -> ExitCode {
     };
     let outcome = match &cli.command {
         Command::Status(args) => status::run(args, &cli.control),
+        Command::Attest(args) => attest::run(args, &biotrust_model::time::SystemClock),
         Command::Doctor(args) => doctor::run(args, &cli.control, &biotrust_model::time::SystemClock),
+        Command::Cert(args) => cert::run(args, &biotrust_model::time::SystemClock),
     };
     // A reader that went away (`biotrust status | head`) changes nothing about the answer.
     let _ = std::io::stdout().write_all(outcome.output.as_bytes());
