@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bench::{Bench, PATIENCE, workshop};
-use biosim_scanner::{ChipCertificate, Faults, Kind, Options, Release};
+use biosim_scanner::{ChipCertificate, ChipKind, Faults, Kind, Options, Release};
 use biotrust_attest::metadata::{self, Document, Metadata};
 use biotrust_attest::signed::{self, Signer};
 use biotrust_attest::{Challenge, CheckName, Expected, Outcome, Policy, Report, evidence};
@@ -114,6 +114,25 @@ fn assert_proven(report: &Report) {
 fn a_good_device_is_l1() {
     let bench = Bench::new(Kind::Face, &Options::default());
     assert_proven(&judged(&bench, KeySlot::Current, None));
+}
+
+#[test]
+fn a_device_whose_chip_is_a_tpm_is_l1_and_its_keys_are_born_there() {
+    let options = Options { chip: ChipKind::Swtpm, registered: false, ..Options::default() };
+    let mut bench = Bench::new(Kind::Face, &options);
+    let serial = bench.host.description().identity.serial_no.clone();
+    let csr = bench.host.begin_rotation(&serial, "Example Devices Ltd", PATIENCE).unwrap();
+    assert_proven(&judged(&bench, KeySlot::Next, Some(&csr)));
+    let hour = Duration::from_secs(3600);
+    let chain = workshop().pki.issue_device_certificate(&csr, SystemClock.now(), hour).unwrap();
+    bench.host.finish_rotation(&chain, PATIENCE).unwrap();
+    assert_proven(&judged(&bench, KeySlot::Current, Some(&csr)));
+
+    let starts = bench.host.clock(PATIENCE).unwrap().boot_count;
+    bench.power_cycle();
+    assert_eq!(bench.host.clock(PATIENCE).unwrap().boot_count, starts + 1, "the TPM counts them");
+    assert_proven(&judged(&bench, KeySlot::Current, Some(&csr)));
+    assert_eq!(bench.host.keys(PATIENCE).unwrap().device_chain, chain);
 }
 
 #[test]

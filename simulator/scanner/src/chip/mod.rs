@@ -3,18 +3,26 @@
 //! Everything else in the device asks it through [`Chip`]; nothing gets a private key out of it.
 
 mod key;
+mod provision;
 mod software;
+mod swtpm;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use biotrust_certs::TestPki;
+use biotrust_model::time::UtcMillis;
 
 pub(crate) use key::SoftwareKey;
 use software::SoftwareChip;
 #[cfg(test)]
 pub(crate) use software::SoftwareCounters;
+use swtpm::SwtpmChip;
 
 use crate::options::ChipKind;
+
+/// Life of a chip certificate.
+pub(crate) const CHIP_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Failed attempts to update after which the update path is locked.
 pub const MAX_FAILED_ATTEMPTS: u32 = 10;
@@ -76,6 +84,9 @@ pub(crate) trait Chip: Send + Sync {
     /// SubjectPublicKeyInfo of the chip key, DER.
     fn public_key_der(&self) -> &[u8];
 
+    /// Its certificate and what leads to the anchor, DER, without the root.
+    fn chain(&self) -> &[Vec<u8>];
+
     /// RSASSA-PKCS1-v1_5 with SHA-256 over `message`, by the chip key.
     fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError>;
 
@@ -89,9 +100,16 @@ pub(crate) trait Chip: Send + Sync {
     fn counters(&self) -> &dyn Counters;
 }
 
-/// Makes a new chip.
-pub(crate) fn make(kind: ChipKind, _pki: &TestPki) -> Result<Box<dyn Chip>, ChipError> {
+/// Makes a new chip, and the FTM provider certifies it as `ftm_serial` from `from` on: 150 ms for a chip in software, some
+/// seconds for a TPM.
+pub(crate) fn make(
+    kind: ChipKind,
+    pki: &TestPki,
+    ftm_serial: &str,
+    from: UtcMillis,
+) -> Result<Box<dyn Chip>, ChipError> {
     Ok(match kind {
-        ChipKind::Software | ChipKind::Swtpm => Box::new(SoftwareChip::new()?),
+        ChipKind::Software => Box::new(SoftwareChip::new(pki, ftm_serial, from)?),
+        ChipKind::Swtpm => Box::new(SwtpmChip::new(pki, ftm_serial, from)?),
     })
 }

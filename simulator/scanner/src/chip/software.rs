@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Chip, ChipError, Counters, DeviceKey as _, Made, SoftwareKey};
+use biotrust_certs::TestPki;
+use biotrust_model::time::UtcMillis;
+
+use super::{CHIP_LIFETIME, Chip, ChipError, Counters, DeviceKey as _, Made, SoftwareKey};
 
 #[derive(Default, Clone, Copy)]
 struct State {
@@ -18,15 +21,19 @@ pub(crate) struct SoftwareCounters(Mutex<State>);
 /// The chip.
 pub(crate) struct SoftwareChip {
     key: SoftwareKey,
+    chain: Vec<Vec<u8>>,
     ahead: Mutex<Option<SoftwareKey>>,
     counters: SoftwareCounters,
 }
 
 impl SoftwareChip {
-    /// First start of a chip: makes its key (50 to 150 ms of CPU).
-    pub(crate) fn new() -> Result<Self, ChipError> {
-        let (ahead, counters) = (Mutex::default(), SoftwareCounters::default());
-        Ok(Self { key: SoftwareKey::generate()?, ahead, counters })
+    /// First start of a chip: makes its key (50 to 150 ms of CPU), which the FTM provider certifies.
+    pub(crate) fn new(pki: &TestPki, ftm_serial: &str, from: UtcMillis) -> Result<Self, ChipError> {
+        let key = SoftwareKey::generate()?;
+        let chain = pki
+            .issue_chip_certificate(key.public_key_der(), ftm_serial, from, CHIP_LIFETIME)
+            .map_err(|error| ChipError::new("its provisioning", error))?;
+        Ok(Self { key, chain, ahead: Mutex::default(), counters: SoftwareCounters::default() })
     }
 
     fn ahead(&self) -> MutexGuard<'_, Option<SoftwareKey>> {
@@ -77,6 +84,10 @@ impl Counters for SoftwareCounters {
 impl Chip for SoftwareChip {
     fn public_key_der(&self) -> &[u8] {
         self.key.public_key_der()
+    }
+
+    fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
     }
 
     fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError> {

@@ -38,9 +38,8 @@ impl Controller {
         workshop: &Workshop,
     ) -> Result<Self, FtmError> {
         let identity = description.identity.clone();
-        let chip = chip::make(options.chip, &workshop.pki)?;
         let clock = Arc::clone(&workshop.clock);
-        let ftm = Ftm::manufacture(description.clone(), chip, options, &workshop.pki, clock)?;
+        let ftm = Ftm::manufacture(description.clone(), options, &workshop.pki, clock)?;
         let controller = Self {
             rom: workshop.factory.rom(&identity)?,
             flash: workshop.factory.flash(&identity, &options.release)?,
@@ -96,9 +95,9 @@ impl Controller {
         }
     }
 
-    /// Version that runs; empty after a halt.
+    /// Version that runs, for HELLO; after a halt that is none, and it has to be a word.
     pub(crate) fn version(&self) -> String {
-        self.running().map(|running| running.measured.version).unwrap_or_default()
+        self.running().map_or_else(|_| "none".to_owned(), |running| running.measured.version)
     }
 
     /// Why it cannot work, where it cannot.

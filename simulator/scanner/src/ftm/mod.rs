@@ -36,13 +36,11 @@ pub use life::InstallError;
 pub(crate) use life::Statement;
 pub(crate) use seal::Shot;
 
-use crate::chip::{Chip, ChipError, DeviceKey, SoftwareKey};
+use crate::chip::{self, CHIP_LIFETIME, Chip, ChipError, DeviceKey, SoftwareKey};
 use crate::options::{ChipCertificate, Options};
 use clock::DeviceTime;
 use life::Keys;
 
-/// Life of a chip certificate.
-const CHIP_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Life of a device certificate.
 const DEVICE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The first device certificate is dated back by this, so that the one after a rotation is younger by its date too.
@@ -164,13 +162,13 @@ impl Ftm {
     /// When a key or a certificate cannot be made.
     pub(crate) fn manufacture(
         description: Description,
-        chip: Box<dyn Chip>,
         options: &Options,
         pki: &TestPki,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FtmError> {
         let then = UtcMillis(clock.now().0 - BACKDATED);
         let ftm_serial = format!("FTM-{}", description.identity.serial_no);
+        let chip = chip::make(options.chip, pki, &ftm_serial, then)?;
         let chip_chain = chip_certificate(chip.as_ref(), options.certificate, pki, &ftm_serial, then)?;
         let ftm = Self {
             chip,
@@ -356,7 +354,7 @@ fn ftm_root(pki: &TestPki) -> Result<[u8; 32], FtmError> {
     Ok(crate::boot::sha256(anchor.certificate.der()))
 }
 
-/// The chip's certificate, from whomever: for its key, unless it is somebody else's.
+/// The certificate that the chip shows: its own, unless it wants to pass for something else.
 fn chip_certificate(
     chip: &dyn Chip,
     kind: ChipCertificate,
@@ -364,9 +362,8 @@ fn chip_certificate(
     ftm_serial: &str,
     from: UtcMillis,
 ) -> Result<Vec<Vec<u8>>, FtmError> {
-    let own = chip.public_key_der();
     Ok(match kind {
-        ChipCertificate::Own => pki.issue_chip_certificate(own, ftm_serial, from, CHIP_LIFETIME)?,
+        ChipCertificate::Own => chip.chain().to_vec(),
         ChipCertificate::Cloned => {
             let other = SoftwareKey::generate()?;
             pki.issue_chip_certificate(other.public_key_der(), ftm_serial, from, CHIP_LIFETIME)?
@@ -374,7 +371,7 @@ fn chip_certificate(
         ChipCertificate::Foreign => {
             let subject = pki.subject_of(Domain::Ftm, ftm_serial);
             let valid = Validity::starting(from, CHIP_LIFETIME);
-            pki.issue(&Order::leaf(Authority::Stranger, own, subject, valid))?
+            pki.issue(&Order::leaf(Authority::Stranger, chip.public_key_der(), subject, valid))?
         }
     })
 }

@@ -38,8 +38,7 @@ fn ftm(kind: Kind, purpose: Purpose) -> Ftm {
 }
 
 fn manufacture(description: Description, clock: Arc<dyn Clock>) -> Ftm {
-    let chip = crate::chip::make(crate::ChipKind::Software, pki()).unwrap();
-    Ftm::manufacture(description, chip, &Options::default(), pki(), clock).unwrap()
+    Ftm::manufacture(description, &Options::default(), pki(), clock).unwrap()
 }
 
 fn job(purpose: Purpose) -> CaptureJob {
