@@ -166,13 +166,18 @@ impl DeviceRole {
         Some(Incoming::Spdm { ticket: SpdmTicket { session: self.session }, message })
     }
 
-    /// The bytes of the answer to the SPDM message of `ticket`; none when a HELLO came since.
+    /// The bytes of the answer to the SPDM message of `ticket`; none when a HELLO came since. An answer over the size
+    /// limit becomes an ERROR, so that the host is never left waiting.
     #[must_use]
     pub fn respond_spdm(&mut self, ticket: SpdmTicket, answer: &[u8]) -> Vec<u8> {
         if ticket.session != self.session {
             return Vec::new();
         }
         let Some(tag) = self.spdm.take() else { return Vec::new() };
+        if answer.len() > biotrust_spdm::MAX_MESSAGE {
+            let error = Responder::error(ErrorCode::RESPONSE_TOO_LARGE);
+            return to_host(tag, false, &mctp::spdm(&error));
+        }
         to_host(tag, false, &mctp::spdm(answer))
     }
 

@@ -27,6 +27,28 @@ fn a_proof_holds_and_says_what_was_proven() {
     assert_eq!(what.verify(&stranger).unwrap_err(), SpdmError::Signature("MEASUREMENTS"));
 }
 
+/// The same by hand: the standard's own words, without what this crate has for it.
+#[test]
+fn what_is_signed_is_what_the_standard_says() {
+    let mut line = Line::new();
+    let (authentication, measurements) = line.prove();
+    let (m1, l1) =
+        (authentication.concat(), [authentication[..VCA].concat(), measurements.concat()].concat());
+    for (transcript, padding, context) in
+        [(m1, 4, "responder-challenge_auth signing"), (l1, 6, "responder-measurements signing")]
+    {
+        let (transcript, signature) = transcript.split_at(transcript.len() - 256);
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, transcript);
+        let version = "dmtf-spdm-v1.2.*".repeat(4);
+        let signed = [version.as_bytes(), &vec![0; padding], context.as_bytes(), hash.as_ref()].concat();
+        let scheme = &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256;
+        let key = aws_lc_rs::signature::UnparsedPublicKey::new(scheme, line.chip.spki());
+        key.verify(&signed, signature).unwrap();
+    }
+    let nonce_at = authentication[authentication.len() - 2].len() - 32;
+    assert_eq!(authentication[authentication.len() - 2][nonce_at..], NONCE);
+}
+
 fn holds(authentication: &[Vec<u8>], measurements: &[Vec<u8>], spki: &[u8]) -> (bool, bool) {
     let who = Authentication::parse(authentication).is_ok_and(|who| who.verify(spki).is_ok());
     let what = Measurements::parse(authentication, measurements).is_ok_and(|what| what.verify(spki).is_ok());
