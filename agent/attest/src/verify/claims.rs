@@ -5,7 +5,7 @@ use biotrust_model::evidence::{EvidencePurpose, FtmKind};
 
 use super::chip::Chip;
 use super::proven::Proven;
-use super::{CheckName, Expected, Finding, Outcome, Report};
+use super::{CheckName, Expected, Outcome, Report};
 use crate::evidence::{DebugStatus, Payload};
 use crate::shown;
 
@@ -81,20 +81,28 @@ pub(super) fn device_mode(report: &mut Report, payload: &Payload, proven: &Prove
 
 /// Whoever dated the evidence knows the time, and so does the module.
 pub(super) fn trusted_time(report: &mut Report, payload: &Payload, proven: &Proven, expected: &Expected<'_>) {
-    report.judge(CheckName::TrustedTime, time(payload, proven, expected));
+    let (outcome, text) = match time(payload, proven, expected) {
+        Err(text) => (Outcome::Fail, text),
+        Ok((text, None)) => (Outcome::Pass, text),
+        Ok((text, Some(doubt))) => (Outcome::Warning, format!("{text}; {doubt}")),
+    };
+    report.add(CheckName::TrustedTime, outcome, text);
 }
 
-fn time(payload: &Payload, proven: &Proven, expected: &Expected<'_>) -> Finding {
+/// What is known about the time, and a doubt about the module's own clock.
+fn time(
+    payload: &Payload,
+    proven: &Proven,
+    expected: &Expected<'_>,
+) -> Result<(String, Option<&'static str>), String> {
+    const UNSAFE: &str = "the TPM's clock is not safe: a loss of power may have set it back";
     let tolerance = expected.policy.tolerance_ms();
     let age = expected.now.since(payload.issued_at);
     let clock = proven.clock.clone()?;
+    let clock_matters = payload.purpose == EvidencePurpose::Time && payload.kind() == FtmKind::Tpm;
     match clock {
-        Some(clock) if !clock.safe => {
-            return Err(
-                "the TPM's clock is not safe: it may have been set back by a loss of power".to_owned()
-            );
-        }
-        None if payload.purpose == EvidencePurpose::Time && payload.kind() == FtmKind::Tpm => {
+        Some(clock) if !clock.safe && clock_matters => return Err(UNSAFE.to_owned()),
+        None if clock_matters => {
             return Err("the TPM was asked for its time and does not tell it".to_owned());
         }
         _ => {}
@@ -106,8 +114,10 @@ fn time(payload: &Payload, proven: &Proven, expected: &Expected<'_>) -> Finding 
     if age < -tolerance {
         return Err(format!("it is dated {} s in the future", -age / 1000));
     }
-    let inside = clock.map(|clock| format!("; the TPM's clock is safe, {} restarts", clock.reset_count));
-    Ok(format!("dated {}{}", payload.issued_at.to_wire(), inside.unwrap_or_default()))
+    let restarts = clock.map(|clock| format!(", after {} restarts of the TPM", clock.reset_count));
+    let text = format!("dated {}{}", payload.issued_at.to_wire(), restarts.unwrap_or_default());
+    // After a power cut a clock is not safe for an hour or so; nothing but a question for the time depends on it.
+    Ok((text, clock.filter(|clock| !clock.safe).map(|_| UNSAFE)))
 }
 
 /// Who it is, and whether the chip is its chip.
