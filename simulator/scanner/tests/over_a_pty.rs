@@ -377,3 +377,37 @@ fn l1_devices_deliver_sealed_blocks() {
         assert_eq!(before.chip_chain, after.chip_chain);
     }
 }
+
+#[test]
+fn a_rotation_during_a_capture_leaves_the_capture_its_pair() {
+    let pki = workshop().pki;
+    let bench = Bench::new(Kind::DoubleIris, Level::L1, Purpose::Registration);
+    let host = bench.l1();
+    let serial = host.description().identity.serial_no.clone();
+    let signer = |within: u64| {
+        let job = job(Purpose::Registration, 3, &BioSubType::EYES, 100.0, millis(within));
+        let CaptureOutcome::Done { parts, .. } = host.capture(&job, &Cancel::new()).unwrap() else {
+            panic!("nothing")
+        };
+        let signers = parts.iter().map(|block| {
+            let jws = biotrust_sbi::jws::parse(std::str::from_utf8(block.data.expose()).unwrap()).unwrap();
+            jws.verify().unwrap();
+            jws.x5c[0].clone()
+        });
+        let signers: std::collections::BTreeSet<_> = signers.collect();
+        assert_eq!(signers.len(), 1, "all blocks by one pair");
+        signers.into_iter().next().unwrap()
+    };
+    let old = host.keys(PATIENCE).unwrap().device_chain;
+    let (during, new) = std::thread::scope(|scope| {
+        let capture = scope.spawn(|| signer(3_000));
+        assert!(!Cancel::new().wait(millis(500)));
+        let csr = host.begin_rotation(&serial, "Example Devices Ltd", PATIENCE).unwrap();
+        let new = pki.issue_device_certificate(&csr, SystemClock.now(), millis(3_600_000)).unwrap();
+        host.finish_rotation(&new, PATIENCE).unwrap();
+        assert_eq!(host.keys(PATIENCE).unwrap().device_chain, new);
+        assert!(!capture.is_finished(), "control: it was under way");
+        (capture.join().unwrap(), new)
+    });
+    assert_eq!((during, signer(1_000)), (old[0].clone(), new[0].clone()));
+}

@@ -6,6 +6,8 @@ mod key;
 mod provision;
 mod software;
 mod swtpm;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -110,3 +110,63 @@ fn random<const N: usize>() -> Result<[u8; N], ChipError> {
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ChipError::new(DOING, "no randomness"))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use biosim_swtpm::Swtpm;
+    use biotrust_certs::certificates;
+    use biotrust_ftm_tpm::Options;
+
+    struct Bench {
+        ftm: TpmFtm,
+        maker: Vec<u8>,
+        _process: Swtpm,
+        _files: tempfile::TempDir,
+    }
+
+    fn bench() -> Bench {
+        let files = tempfile::tempdir().unwrap();
+        let process = Swtpm::manufacture(&files.path().join("tpm")).unwrap();
+        let maker = certificates(process.ek_ca_pem().unwrap().as_bytes()).unwrap()[0].der().to_vec();
+        let ftm = TpmFtm::open(Options::new(process.tcti()), &files.path().join("keys")).unwrap();
+        Bench { ftm, maker, _process: process, _files: files }
+    }
+
+    #[test]
+    fn what_is_not_one_tpm_of_the_maker_is_not_certified() {
+        let (mut one, mut other) = (bench(), bench());
+        let binding = Binding([5; 32]);
+        let request = one.ftm.identity_request("FTM-1", "Example Silicon", &binding).unwrap();
+        let foreign = other.ftm.identity_request("FTM-1", "Example Silicon", &binding).unwrap();
+        let attestation = Public::parse(&request.attestation_public).unwrap();
+
+        is_from_maker(&request, &one.maker).unwrap();
+        assert!(is_from_maker(&request, &other.maker).unwrap_err().contains("not from the maker"));
+        let mixed = IdentityRequest { ek_public_key: foreign.ek_public_key.clone(), ..request.clone() };
+        assert!(is_from_maker(&mixed, &one.maker).unwrap_err().contains("another key"));
+
+        activate(&mut one.ftm, &request, &attestation).unwrap();
+        activate(&mut other.ftm, &request, &attestation).unwrap_err();
+        // The endorsement key of one TPM with the attestation key of the other.
+        activate(&mut one.ftm, &mixed, &attestation).unwrap_err();
+        let theirs = Public::parse(&foreign.attestation_public).unwrap();
+        activate(&mut one.ftm, &request, &theirs).unwrap_err();
+
+        let judge =
+            |request: &IdentityRequest, binding| identity_key(request, &attestation, &Binding(binding));
+        assert_eq!(judge(&request, [5; 32]), Ok(one.ftm.identity_public_key().unwrap()));
+        assert!(judge(&request, [6; 32]).unwrap_err().contains("another time"));
+        let swapped = IdentityRequest { identity: foreign.identity.clone(), ..request.clone() };
+        assert!(judge(&swapped, [5; 32]).unwrap_err().contains("not certified"));
+        let mut replaced = request.clone();
+        replaced.identity.public.clone_from(&foreign.identity.public);
+        assert!(judge(&replaced, [5; 32]).unwrap_err().contains("speaks of another key"));
+        let csr = IdentityRequest { identity_request: foreign.identity_request, ..request.clone() };
+        assert!(judge(&csr, [5; 32]).unwrap_err().contains("another key than"));
+        // An unrestricted key signs whatever it is given: it cannot be the one that attests.
+        let unrestricted = Public::parse(&request.identity.public).unwrap();
+        let error = identity_key(&request, &unrestricted, &binding).unwrap_err();
+        assert!(error.contains("restricted"), "{error}");
+    }
+}

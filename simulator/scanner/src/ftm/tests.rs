@@ -257,6 +257,31 @@ fn device_info_is_signed_by_the_device_and_holds_an_id_of_the_chip() {
 }
 
 #[test]
+fn device_info_shows_the_level_that_is_granted() {
+    let ftm = ftm(Kind::Face, Purpose::Registration);
+    let shown = |level| {
+        let jws = jws::parse(&ftm.signed_info(&InfoJob { level, ..info() }).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&jws.payload).unwrap()["certification"].clone()
+    };
+    assert_eq!((shown(Level::L1), shown(Level::L0)), ("L1".into(), "L0".into()));
+}
+
+#[test]
+fn what_began_with_a_pair_ends_with_it() {
+    let ftm = ftm(Kind::DoubleIris, Purpose::Registration);
+    let job = job(Purpose::Registration);
+    let pair = ftm.pair().unwrap();
+    let before = ftm.keys().device_chain;
+    let image = jp2(job.purpose);
+    ftm.rotate(pki()).unwrap();
+    ftm.destroy_keys();
+    let shot = Shot { part: Some(BioSubType::Left), jp2: &image, dpi: 0, score: Score::clamped(71.5) };
+    let blocks = ftm.seal(&job, &pair, &[shot], Duration::ZERO).unwrap();
+    assert_eq!(opened(&blocks[0]).0.x5c[0], before[0], "verified by the certificate beside it");
+    assert!(matches!(ftm.pair(), Err(FtmError::NotRegistered)));
+}
+
+#[test]
 fn nothing_is_signed_that_is_not_what_it_should_be() {
     let ftm = ftm(Kind::DoubleIris, Purpose::Registration);
     let info_with = |change: fn(&mut InfoJob)| {
