@@ -58,10 +58,22 @@ impl Fault {
             ),
         }
     }
+
+    /// Whether the library can go on after it. It cannot after an answer that it did not believe: its state is that of
+    /// a command that never ended.
+    pub(crate) fn ends_connection(&self) -> bool {
+        match self {
+            Self::Tss { error: Error::Tss2Error(code), .. } => layer(*code) == Some(ESYS) || self.is_lost(),
+            _ => self.is_lost(),
+        }
+    }
 }
 
-/// Layer of the transport, as in the third byte of a code.
+/// Layers as in the third byte of a code: the library's own checks, and the transport.
+const ESYS: u32 = 0x07;
 const TCTI: u32 = 0x0a;
+/// The library's code for an answer whose HMAC is wrong.
+const ANSWER_NOT_AUTHENTIC: u32 = 0x0007_001b;
 
 /// The code as a number. The library shows it, but has no function that gives it.
 fn raw(code: Tss2ResponseCode) -> Option<u32> {
@@ -84,13 +96,16 @@ impl From<Fault> for FtmError {
             Fault::Known(error) => return error,
             Fault::Tss { doing, error } => (doing, error),
         };
-        let code = match error {
-            Error::Tss2Error(code) => {
-                raw(code).map(|raw| format!(" (TPM code {raw:#05x})")).unwrap_or_default()
-            }
-            Error::WrapperError(_) => String::new(),
+        let raw = match error {
+            Error::Tss2Error(code) => raw(code),
+            Error::WrapperError(_) => None,
         };
+        let code = raw.map(|raw| format!(" (TPM code {raw:#05x})")).unwrap_or_default();
         match kind.and_then(state) {
+            None if raw == Some(ANSWER_NOT_AUTHENTIC) => Self::State {
+                state: format!("{doing}: an answer of the TPM was changed on its way{code}"),
+                next: "look for a device between the host and its TPM; do not use this host".into(),
+            },
             Some((is, next)) => Self::State { state: format!("{doing}: {is}{code}"), next: next.to_owned() },
             None if lost => Self::State {
                 state: format!("{doing}: the TPM does not answer{code}"),
@@ -162,9 +177,10 @@ mod tests {
         for lost in [0x000a_000a, 0x918, 0x910, 0x100] {
             assert!(fault(lost).is_lost(), "{lost:#x}");
         }
-        for other in [0x921, 0x1df, 0x0007_000b] {
+        for other in [0x921, 0x1df, 0x0007_001b] {
             assert!(!fault(other).is_lost(), "{other:#x}");
         }
+        assert!(fault(0x0007_001b).ends_connection() && !fault(0x921).ends_connection());
         assert!(matches!(FtmError::from(fault(0x000a_000a)), FtmError::State { .. }));
     }
 }

@@ -33,6 +33,12 @@ impl Shared {
         if let Some(chip) = &mut connection.chip {
             match work(chip) {
                 Err(fault) if fault.is_lost() => connection.chip = None,
+                Err(fault) => {
+                    if fault.ends_connection() {
+                        connection.chip = None;
+                    }
+                    return Err(fault.into());
+                }
                 done => return Ok(done?),
             }
         }

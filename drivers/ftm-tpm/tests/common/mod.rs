@@ -1,5 +1,5 @@
 //! What the tests of this crate share: a TPM per test, a CA for its keys, and checks of signatures and requests.
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses a part; helpers of tests fail like tests
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test file uses a part; helpers of tests fail like tests
 
 use std::path::{Path, PathBuf};
 
@@ -118,4 +118,31 @@ pub(crate) fn state<T>(result: Result<T, FtmError>) -> (String, String) {
         Err(other) => panic!("not a state: {other}"),
         Ok(_) => panic!("not an error"),
     }
+}
+
+/// A connection without a session, as any other program would make one.
+pub(crate) fn raw(tpm: &Swtpm) -> tss_esapi::Context {
+    tss_esapi::Context::new(tpm.tcti().parse().unwrap()).unwrap()
+}
+
+/// What a TPM holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) transient: usize,
+    pub(crate) sessions: usize,
+    pub(crate) persistent: usize,
+}
+
+pub(crate) fn held(tpm: &Swtpm) -> Held {
+    use tss_esapi::constants::CapabilityType;
+    use tss_esapi::structures::CapabilityData;
+    let mut context = raw(tpm);
+    let [transient, sessions, persistent] =
+        [0x8000_0000, 0x0200_0000, 0x8100_0000].map(|first| {
+            match context.get_capability(CapabilityType::Handles, first, 64).unwrap().0 {
+                CapabilityData::Handles(list) => list.len(),
+                _ => usize::MAX,
+            }
+        });
+    Held { transient, sessions, persistent }
 }
