@@ -176,8 +176,7 @@ fn show(name: &X509Name<'_>) -> String {
 
 fn show_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
-    let short =
-        SHORT_NAMES.iter().find(|(dotted, _)| *dotted == oid).map_or(oid.as_str(), |(_, short)| short);
+    let short = short_name(&oid).unwrap_or(&oid);
     let value = match attribute.as_str() {
         Ok(text) => text.chars().take(MAX_SHOWN).map(show_char).collect(),
         Err(_) => format!(
@@ -186,6 +185,11 @@ fn show_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
         ),
     };
     format!("{short}={value}")
+}
+
+/// The common short name of an attribute type.
+pub(crate) fn short_name(oid: &str) -> Option<&'static str> {
+    SHORT_NAMES.iter().find(|(dotted, _)| *dotted == oid).map(|(_, short)| *short)
 }
 
 fn show_char(c: char) -> String {

@@ -3,6 +3,7 @@
 use x509_parser::asn1_rs::Tag;
 
 use super::{Lint, Profile, Rule, Says, Severity};
+use crate::name;
 
 /// The attributes that MOSIP keeps when it signs again, in its order.
 const KEPT: [(&str, &str); 6] = [
@@ -145,7 +146,8 @@ impl Lint<'_> {
                 ));
             }
             let Some(place) = position(&attribute.kind) else {
-                let found = format!("attribute {}", attribute.kind);
+                let found =
+                    format!("attribute {}", name::short_name(&attribute.kind).unwrap_or(&attribute.kind));
                 let effect = "MOSIP drops it when it signs again: device certificates that keep it in their issuer are \
                               not trusted.";
                 findings.push((Rule::SubjectDropped, attribute.whole, says(found, effect)));

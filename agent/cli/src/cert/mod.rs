@@ -107,14 +107,12 @@ fn coloured(text: impl ToString, colour: Color) -> Cell {
 
 /// "2026-11-24T13:00:00Z (in 29 days)".
 fn with_distance(at: UtcMillis, now: UtcMillis) -> String {
-    let days = at.since(now).div_euclid(DAY);
-    let distance = match days {
-        0 => "today".to_owned(),
-        1.. => format!("in {}", crate::text::count(usize::try_from(days).unwrap_or_default(), "day")),
-        _ => {
-            let ago = now.since(at).div_euclid(DAY);
-            format!("{} ago", crate::text::count(usize::try_from(ago).unwrap_or_default(), "day"))
-        }
+    let days = at.since(now).unsigned_abs() / DAY.unsigned_abs();
+    let days = crate::text::count(usize::try_from(days).unwrap_or(usize::MAX), "day");
+    let distance = match at.since(now) {
+        ahead if ahead >= DAY => format!("in {days}"),
+        past if past <= -DAY => format!("{days} ago"),
+        _ => "within a day".to_owned(),
     };
     format!("{} ({distance})", at.to_wire())
 }
@@ -129,7 +127,22 @@ fn moment(text: &str) -> Result<UtcMillis, String> {
     UtcMillis::from_wire(text).ok_or_else(|| "expected a time like 2026-11-24T13:00:00Z".to_owned())
 }
 
-/// Paths for messages, made fit for a terminal.
+/// A path for messages, made fit for a terminal.
 fn shown(path: &Path) -> String {
     plain(&path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_whole_days() {
+        let now = UtcMillis(1_893_456_000_000);
+        let told = |millis: i64| with_distance(UtcMillis(now.0 + millis), now);
+        assert_eq!(told(DAY - 1), "2030-01-01T23:59:59Z (within a day)");
+        assert_eq!(told(1 - DAY), "2029-12-31T00:00:00Z (within a day)");
+        assert_eq!(told(DAY), "2030-01-02T00:00:00Z (in 1 day)");
+        assert_eq!(told(-30 * DAY), "2029-12-02T00:00:00Z (30 days ago)");
+    }
 }
