@@ -98,3 +98,88 @@ pub fn verify<D: TrustDomain>(
     }
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use biotrust_certs::{Authority, DeviceStore, TestPki, TestSigner};
+
+    use super::*;
+
+    const NOW: UtcMillis = UtcMillis(1_893_456_000_000);
+    const PROVIDER: &str = "Example Devices Ltd";
+
+    static PKI: LazyLock<TestPki> = LazyLock::new(|| TestPki::mint(TestPki::DEFAULT_SPEC, NOW).unwrap());
+
+    fn token() -> TimeToken {
+        TimeToken { nonce: [3; 32], utc: NOW, exp: UtcMillis(NOW.0 + 30_000), aud: "SN1".to_owned() }
+    }
+
+    fn made(token: &TimeToken, signer: &TestSigner) -> String {
+        let unsigned = token.prepare(&signer.chain).unwrap();
+        let signature = signer.sign_rs256(unsigned.signing_input());
+        unsigned.attach(&signature)
+    }
+
+    fn server() -> TestSigner {
+        PKI.signer(SignerPurpose::Management, NOW).unwrap()
+    }
+
+    fn take(token: &str) -> Result<TimeToken, TimeTokenError> {
+        let store: DeviceStore = PKI.store().unwrap();
+        verify(token, &[3; 32], "SN1", &store, PROVIDER)
+    }
+
+    #[test]
+    fn a_token_is_for_one_nonce_of_one_device_and_lives_shortly() {
+        let server = server();
+        assert_eq!(take(&made(&token(), &server)), Ok(token()));
+        let refused = |change: fn(&mut TimeToken)| {
+            let mut token = token();
+            change(&mut token);
+            take(&made(&token, &server)).unwrap_err()
+        };
+        assert_eq!(refused(|token| token.nonce[0] ^= 1), TimeTokenError::Nonce);
+        assert_eq!(refused(|token| token.aud.push('1')), TimeTokenError::Audience("SN11".to_owned()));
+        assert_eq!(refused(|token| token.exp = token.utc), TimeTokenError::Life(0));
+        assert_eq!(refused(|token| token.exp.0 += 90_001), TimeTokenError::Life(120_001));
+    }
+
+    #[test]
+    fn only_the_providers_own_server_tells_the_time() {
+        let refused = |signer: TestSigner| take(&made(&token(), &signer)).unwrap_err();
+        let other = PKI.signer_by(Authority::OtherProvider, SignerPurpose::Management, NOW).unwrap();
+        let error = refused(other);
+        assert!(matches!(error, TimeTokenError::Signed(SignedError::Organisation { .. })), "{error}");
+        let error = refused(PKI.signer(SignerPurpose::Firmware, NOW).unwrap());
+        assert!(matches!(error, TimeTokenError::Signed(SignedError::Purpose { .. })), "{error}");
+        let stranger = PKI.signer_by(Authority::Stranger, SignerPurpose::Management, NOW).unwrap();
+        let error = refused(stranger);
+        assert!(matches!(error, TimeTokenError::Signed(SignedError::Untrusted(_))), "{error}");
+    }
+
+    #[test]
+    fn a_time_at_which_the_server_had_no_certificate_is_none() {
+        let token = TimeToken {
+            utc: UtcMillis(NOW.0 + 400 * 86_400_000),
+            exp: UtcMillis(NOW.0 + 400 * 86_400_000 + 1),
+            ..token()
+        };
+        let error = take(&made(&token, &server())).unwrap_err();
+        assert!(matches!(error, TimeTokenError::Signed(SignedError::Untrusted(_))), "{error}");
+    }
+
+    #[test]
+    fn another_document_of_the_same_server_is_no_token() {
+        let server = server();
+        let json = serde_json::to_string(&token()).unwrap();
+        let unsigned = signed::prepare("mgmt-reply+jwt", &Signer::Chain(&server.chain), &json).unwrap();
+        let signature = server.sign_rs256(unsigned.signing_input());
+        let error = take(&unsigned.attach(&signature)).unwrap_err();
+        assert!(
+            matches!(error, TimeTokenError::Signed(SignedError::Unexpected { member: "typ", .. })),
+            "{error}"
+        );
+    }
+}

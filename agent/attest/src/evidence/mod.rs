@@ -121,3 +121,76 @@ fn from_numeric_date(number: &serde_json::Number) -> Option<UtcMillis> {
     let millis = (number.as_f64()? * 1000.0).round();
     (0.0..253_402_300_800_000.0).contains(&millis).then_some(UtcMillis(millis as i64))
 }
+
+#[cfg(test)]
+mod tests {
+    use biotrust_model::{DeviceIdentity, DeviceSubType, Level, Modality};
+    use biotrust_sbi::base64url;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims {
+            identity: DeviceIdentity {
+                serial_no: "SN0000000001".to_owned(),
+                make: "ACME".to_owned(),
+                model: "A model with a name of more than 32 bytes".to_owned(),
+                modality: Modality::Iris,
+                device_sub_type: DeviceSubType::Double,
+                device_provider: "Example Devices Ltd".to_owned(),
+                device_provider_id: "EXAMPLE".to_owned(),
+            },
+            level: Level::L1,
+            ftm_serial: "FTM1".to_owned(),
+            firmware: "1.2.3".to_owned(),
+            svn: Some(u64::MAX),
+            boot_count: Some(3),
+            debug: Some(DebugStatus::DisabledPermanently),
+        }
+    }
+
+    fn payload_at(now: UtcMillis) -> String {
+        let challenge = Challenge::new([1; 32], "me", EvidencePurpose::State, now);
+        payload(&challenge, &claims(), &Proof::Software, now)
+    }
+
+    #[test]
+    fn claims_are_those_of_rfc_9711() {
+        let json: serde_json::Value =
+            serde_json::from_str(&payload_at(UtcMillis(1_893_456_000_007))).unwrap();
+        assert_eq!(json["eat_profile"], PROFILE);
+        assert_eq!(json["eat_nonce"], base64url::encode([1; 32]));
+        assert_eq!(json["iat"].to_string(), "1893456000.007");
+        let bytes = |name: &str| base64url::decode(json[name].as_str().unwrap()).unwrap();
+        assert_eq!((bytes("ueid").len(), bytes("ueid")[0]), (33, 1), "a random UEID has 16, 24 or 32 bytes");
+        assert_eq!(bytes("oemid").len(), 16, "a random OEM id has 16 bytes");
+        assert_eq!(bytes("hwmodel").len(), 32, "hwmodel has 1 to 32 bytes");
+        assert_eq!(json["swversion"], serde_json::json!(["1.2.3"]));
+        assert_eq!(json["dbgstat"], "disabled-permanently");
+        assert_eq!(json["mosip_svn"], u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn milliseconds_survive(at in 0_i64..253_402_300_800_000) {
+            let read = Payload::from_json(payload_at(UtcMillis(at)).as_bytes()).unwrap();
+            prop_assert_eq!(read.issued_at, UtcMillis(at));
+            prop_assert_eq!(read.claims, claims());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(json in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Payload::from_json(&json).is_err());
+        }
+    }
+
+    #[test]
+    fn times_outside_our_age_are_none() {
+        let good = payload_at(UtcMillis(1_893_456_000_007));
+        for bad in ["-1", "1e300", "253402300800", "null", "\"1893456000\""] {
+            let changed = good.replace("1893456000.007", bad);
+            assert!(Payload::from_json(changed.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

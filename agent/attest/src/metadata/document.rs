@@ -149,3 +149,40 @@ impl Document {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"number":3,"iat":1000,"next_update":2000,"models":[{"provider":"Example Devices Ltd",
+        "make":"ACME","model":"Slap-4","level":"L1","ftm":"spdm","anchors":["AB"],
+        "certifications":[{"scheme":"FIPS 140-2 Level 3","number":"1234"}],
+        "status":[{"status":"update-required","effective":1500,"below_svn":2}],"minimum_svn":1,
+        "firmware":[{"svn_from":1,"svn_to":9,"reference":{"1":["00"],"254":["11","22"]}}]}]}"#;
+
+    #[test]
+    fn json_and_back() {
+        let document = Document::from_json(JSON.as_bytes()).unwrap();
+        let [model] = document.models.as_slice() else { panic!("one model") };
+        assert_eq!(
+            (model.level, model.ftm, model.status[0].status),
+            (Level::L1, FtmKind::Spdm, Status::UpdateRequired)
+        );
+        assert_eq!(model.firmware[0].reference.0[&254], ["11", "22"]);
+        assert_eq!(Document::from_json(document.to_json().as_bytes()), Ok(document));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (from, to, why) in [
+            (r#""next_update":2000"#, r#""next_update":1000"#, "before this one"),
+            (r#""level":"L1""#, r#""level":"L2""#, "L2"),
+            (r#""number":3"#, r#""number":-3"#, "u64"),
+            (r#""number":3"#, r#""number":3,"more":1"#, "more"),
+            (r#""status":"update-required""#, r#""status":"fine""#, "fine"),
+        ] {
+            let error = Document::from_json(JSON.replacen(from, to, 1).as_bytes()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -83,3 +83,6 @@ impl Unsigned {
         format!("{}.{}", self.0, base64url::encode(signature))
     }
 }
+
+#[cfg(test)]
+mod tests;

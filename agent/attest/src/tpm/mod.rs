@@ -21,3 +21,6 @@ const SHA256: u16 = 0x000B;
 const RSASSA: u16 = 0x0014;
 /// TPM_ALG_NULL.
 const NULL: u16 = 0x0010;
+
+#[cfg(test)]
+mod tests;
