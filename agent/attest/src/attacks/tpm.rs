@@ -7,6 +7,8 @@ use crate::testing::{OWNER, PublicForge};
 use crate::tpm::{Attributes, name};
 use CheckName::{Binding, ChipModel, CsrKey, DeviceKey, Measurements, TrustedTime};
 
+type Change = fn(Attributes) -> Attributes;
+
 #[test]
 fn an_attestation_forged_with_the_unrestricted_identity_key() {
     let report = tpm(|forge| {
@@ -28,7 +30,7 @@ fn an_unrestricted_key_that_says_it_is_restricted_and_has_no_attestation_certifi
 
 #[test]
 fn an_attestation_key_with_other_attributes() {
-    let wrong: [(fn(Attributes) -> Attributes, &str); 6] = [
+    let wrong: [(Change, &str); 6] = [
         (|good| good.without(Attributes::RESTRICTED), "is not restricted"),
         (|good| good.without(Attributes::FIXED_TPM), "is not fixedTPM"),
         (|good| good.without(Attributes::FIXED_PARENT), "is not fixedParent"),
@@ -95,7 +97,7 @@ fn a_signature_by_another_key() {
 
 #[test]
 fn a_device_key_that_may_have_come_from_outside_or_do_more_than_sign() {
-    let wrong: [(fn(Attributes) -> Attributes, &str); 6] = [
+    let wrong: [(Change, &str); 6] = [
         (|good| good.without(Attributes::SENSITIVE_DATA_ORIGIN), "is not sensitiveDataOrigin"),
         (|good| good.without(Attributes::FIXED_TPM), "is not fixedTPM"),
         (|good| good.without(Attributes::FIXED_PARENT), "is not fixedParent"),
