@@ -49,6 +49,10 @@ pub struct Binding(pub [u8; 32]);
 /// What a trust module has to say for a challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per challenge and moved a few times; a box would only be in the way"
+)]
 pub enum Proof {
     /// Of a device that speaks SPDM.
     Spdm(SpdmProof),

@@ -16,7 +16,9 @@ struct Idle;
 
 impl Module for Idle {
     fn chain(&self) -> Chain {
-        Chain { root_hash: [7; 32], certificates: vec![vec![0x30, 0x03, 2, 1, 1]; 2] }
+        // as long as a certificate, and shaped like one from outside
+        let shell = [&[0x30, 0x82, 0x01, 0x00][..], &[0; 256]].concat();
+        Chain { root_hash: [7; 32], certificates: vec![shell; 2] }
     }
     fn sign(&self, _: &[u8]) -> Result<Vec<u8>, ModuleError> {
         Ok(vec![0; 256])
