@@ -3,9 +3,12 @@
 //! To need something new, add a row to [`NEEDS`]. A row is judged by what it is for (does the compiler compile?), not by
 //! asking the package manager: a tool may have come another way.
 
+use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Task;
 use crate::step::{self, Failure, say};
@@ -24,13 +27,43 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: &[Need] = &[Need {
-    what: "a C compiler with headers, archiver and linker",
-    why: "the cryptographic library (aws-lc) and SQLite are compiled from C",
-    packages: &["gcc", "libc6-dev", "binutils"],
-    tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check],
-    present: c_toolchain,
-}];
+const NEEDS: &[Need] = &[
+    Need {
+        what: "a C compiler with headers, archiver and linker",
+        why: "the cryptographic library (aws-lc) and SQLite are compiled from C",
+        packages: &["gcc", "libc6-dev", "binutils"],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check],
+        present: c_toolchain,
+    },
+    Need {
+        what: "tpm2-tss, with headers",
+        why: "the service reaches a TPM through it",
+        packages: &["libtss2-dev", "pkg-config"],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check],
+        present: tss,
+    },
+    Need {
+        what: "swtpm with its tools",
+        why: "it is the chip of a virtual device, and the TPM of tests",
+        packages: &["swtpm", "swtpm-tools"],
+        tasks: &[Task::Demo, Task::Test, Task::Bench],
+        present: swtpm,
+    },
+    Need {
+        what: "SoftHSM",
+        why: "tests of the management server keep its issuing key in one",
+        packages: &["softhsm2"],
+        tasks: &[Task::Test],
+        present: softhsm,
+    },
+    Need {
+        what: "the programs of a PostgreSQL server",
+        why: "tests of the management server start one of their own",
+        packages: &["postgresql"],
+        tasks: &[Task::Test],
+        present: postgresql,
+    },
+];
 
 /// Makes sure that everything `task` needs is there, installing what is missing.
 pub(crate) fn provide(task: Task, yes: bool) -> Result<(), Failure> {
@@ -144,25 +177,96 @@ fn asked(packages: &[&str]) -> bool {
 
 /// Compiles, archives and links a program that uses the C library, as build scripts do.
 fn c_toolchain() -> bool {
-    let variable = |name, default: &str| std::env::var_os(name).unwrap_or_else(|| default.into());
+    in_a_directory(|dir| {
+        let archived = || {
+            step::works(Command::new(variable("AR", "ar")).current_dir(dir).args([
+                "crs",
+                "libprobe.a",
+                "probe.o",
+            ]))
+        };
+        runs(dir, "#include <stdlib.h>\nint main(void) { return abs(0); }\n", &[]) && archived()
+    })
+}
+
+/// Compiles and links a program that uses tpm2-tss, with what pkg-config says, as the build script does.
+fn tss() -> bool {
+    let libraries = ["tss2-sys", "tss2-esys", "tss2-tctildr", "tss2-mu"];
+    let Ok(told) = Command::new(variable("PKG_CONFIG", "pkg-config"))
+        .args(["--cflags", "--libs"])
+        .args(libraries)
+        .stderr(Stdio::null())
+        .output()
+    else {
+        return false;
+    };
+    let flags = String::from_utf8_lossy(&told.stdout);
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let source = "#include <tss2/tss2_esys.h>\nint main(void) { return Esys_Initialize == 0; }\n";
+    told.status.success() && in_a_directory(|dir| runs(dir, source, &flags))
+}
+
+/// The TPM, and the tools that manufacture one with a certificate.
+fn swtpm() -> bool {
+    step::works(Command::new("swtpm").args(["socket", "--tpm2", "--print-capabilities"]))
+        && step::works(Command::new("swtpm_setup").args(["--tpm2", "--print-capabilities"]))
+        && step::works(Command::new("swtpm_localca").arg("--help"))
+}
+
+/// Makes a token.
+fn softhsm() -> bool {
+    in_a_directory(|dir| {
+        let conf = dir.join("softhsm2.conf");
+        std::fs::write(&conf, format!("directories.tokendir = {}\n", dir.display())).is_ok()
+            && step::works(Command::new("softhsm2-util").env("SOFTHSM2_CONF", conf).args([
+                "--init-token",
+                "--free",
+                "--label",
+                "probe",
+                "--pin",
+                "0000",
+                "--so-pin",
+                "0000",
+            ]))
+    })
+}
+
+/// Distributions keep the server's programs out of PATH, one directory per version.
+fn postgresql() -> bool {
+    let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else { return false };
+    versions
+        .flatten()
+        .any(|version| step::works(Command::new(version.path().join("bin").join("initdb")).arg("--version")))
+}
+
+/// A program that the environment may name.
+fn variable(name: &str, default: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| default.into())
+}
+
+/// Compiles `source` to probe.o, links it with `flags` and runs it.
+fn runs(dir: &Path, source: &str, flags: &[&str]) -> bool {
+    let compiler = || {
+        let mut command = Command::new(variable("CC", "cc"));
+        command.current_dir(dir);
+        command
+    };
+    std::fs::write(dir.join("probe.c"), source).is_ok()
+        && step::works(compiler().args(["-c", "probe.c", "-o", "probe.o"]).args(flags))
+        && step::works(compiler().args(["probe.o", "-o", "probe"]).args(flags))
+        && step::works(&mut Command::new(dir.join("probe")))
+}
+
+/// Probes in a directory that goes afterwards.
+fn in_a_directory(probe: impl FnOnce(&Path) -> bool) -> bool {
+    static PROBES: AtomicUsize = AtomicUsize::new(0);
     let Ok(tools) = crate::build::tools() else { return false };
-    // Several of us may run at once.
-    let dir = tools.join(format!("probe-{}", std::process::id()));
-    let compiles = std::fs::create_dir_all(&dir).is_ok()
-        && std::fs::write(dir.join("probe.c"), "#include <stdlib.h>\nint main(void) { return abs(0); }\n")
-            .is_ok()
-        && step::works(
-            Command::new(variable("CC", "cc")).current_dir(&dir).args(["-c", "probe.c", "-o", "probe.o"]),
-        )
-        && step::works(Command::new(variable("AR", "ar")).current_dir(&dir).args([
-            "crs",
-            "libprobe.a",
-            "probe.o",
-        ]))
-        && step::works(Command::new(variable("CC", "cc")).current_dir(&dir).args(["probe.o", "-o", "probe"]))
-        && step::works(&mut Command::new(dir.join("probe")));
+    // Several of us may run at once, and several probes in one of us.
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let dir = tools.join(format!("probe-{}-{number}", std::process::id()));
+    let found = std::fs::create_dir_all(&dir).is_ok() && probe(&dir);
     let _ = std::fs::remove_dir_all(&dir);
-    compiles
+    found
 }
 
 #[cfg(test)]
@@ -203,7 +307,32 @@ mod tests {
     }
 
     #[test]
-    fn the_compiler_that_built_this_test_is_found() {
-        assert!(c_toolchain());
+    fn what_built_this_workspace_and_what_its_tests_need_is_found() {
+        for need in NEEDS {
+            assert!((need.present)(), "{}", need.what);
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_compile_link_or_run_well_is_seen() {
+        let good = "int main(void) { return 0; }\n";
+        assert!(in_a_directory(|dir| runs(dir, good, &[])));
+        assert!(!in_a_directory(|dir| runs(dir, "#include <no/such/header.h>\n", &[])));
+        assert!(!in_a_directory(|dir| runs(dir, good, &["-lno-such-library"])));
+        assert!(!in_a_directory(|dir| runs(dir, "int main(void) { return 1; }\n", &[])));
+    }
+
+    #[test]
+    fn every_row_says_what_to_install_for_which_task() {
+        for need in NEEDS {
+            assert!(
+                !need.packages.is_empty() && !need.tasks.is_empty() && !need.why.is_empty(),
+                "{}",
+                need.what
+            );
+            let plain =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '+');
+            assert!(need.packages.iter().all(|package| package.chars().all(plain)), "{}", need.what);
+        }
     }
 }
