@@ -11,12 +11,26 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long a connection with its handshake may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long the other side may send nothing.
-const SILENCE: Duration = Duration::from_secs(20);
-/// How long a whole exchange may take, except for a download.
-const EXCHANGE: Duration = Duration::from_secs(60);
+/// What the other side may stretch, and how far.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a connection with its handshake may take.
+    pub connect: Duration,
+    /// How long the other side may send nothing.
+    pub silence: Duration,
+    /// How long a whole exchange may take, except for a download.
+    pub exchange: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            silence: Duration::from_secs(20),
+            exchange: Duration::from_secs(60),
+        }
+    }
+}
 
 /// Why a server was not asked, or its answer is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,14 +99,17 @@ pub enum AnchorError {
 
 /// A client that believes servers under its anchors only. Clones share their connections.
 #[derive(Debug, Clone)]
-pub struct Https(Client);
+pub struct Https {
+    client: Client,
+    limits: Limits,
+}
 
 impl Https {
     /// Reads the anchors (PEM or DER). Blocking.
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
-    pub fn new<P: AsRef<Path>>(anchors: &[P]) -> Result<Self, AnchorError> {
+    pub fn new<P: AsRef<Path>>(anchors: &[P], limits: Limits) -> Result<Self, AnchorError> {
         let mut roots = RootCertStore::empty();
         for file in anchors {
             let file = file.as_ref();
@@ -105,10 +122,10 @@ impl Https {
                 roots.add(der).map_err(|error| wrong(error.to_string()))?;
             }
         }
-        Self::with_roots(roots)
+        Self::with_roots(roots, limits)
     }
 
-    fn with_roots(roots: RootCertStore) -> Result<Self, AnchorError> {
+    fn with_roots(roots: RootCertStore, limits: Limits) -> Result<Self, AnchorError> {
         let tls = |error: &dyn std::error::Error| AnchorError::Tls(causes(error));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -121,26 +138,26 @@ impl Https {
             .https_only(true)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .connect_timeout(limits.connect)
+            .read_timeout(limits.silence)
             .user_agent(concat!("biotrustd/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| tls(&error))?;
-        Ok(Self(client))
+        Ok(Self { client, limits })
     }
 
     /// A request, to be given to [`Self::send`].
     #[must_use]
     pub fn request(&self, method: Method, url: &Url) -> RequestBuilder {
-        self.0.request(method, url.clone())
+        self.client.request(method, url.clone())
     }
 
-    /// Sends, and reads an answer of status 200 and `limit` bytes at most, all within a minute.
+    /// Sends, and reads an answer of status 200 and `limit` bytes at most.
     ///
     /// # Errors
     /// [`HttpsError`].
     pub async fn send(&self, request: RequestBuilder, limit: usize) -> Result<Answer, HttpsError> {
-        let (host, response) = self.open(request.timeout(EXCHANGE)).await?;
+        let (host, response) = self.open(request.timeout(self.limits.exchange)).await?;
         let headers = response.headers().clone();
         let body = read(&host, response, limit).await?;
         Ok(Answer { host, headers, body })
@@ -242,15 +259,14 @@ fn failure(host: &str, error: &reqwest::Error) -> HttpsError {
 fn tls_cause(error: &reqwest::Error) -> Option<String> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        // an error of TLS travels inside an error of I/O
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(tls) = tls {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        next = error.source();
+        // an error of TLS travels inside errors of I/O, which do not name it as their source
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
 }

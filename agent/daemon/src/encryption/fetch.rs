@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::check::read;
 use crate::config;
-use crate::https::{Https, HttpsError};
+use crate::https::{Https, HttpsError, Limits};
 
 /// Longest answer that is read: a chain of certificates takes some 10 KiB.
 const LONGEST: usize = 256 * 1024;
@@ -78,7 +78,7 @@ impl Fetcher {
         let default = config.url.iter().map(|url| (String::new(), url.url().clone()));
         let domains = config.domains.iter().map(|(domain, url)| (domain.clone(), url.url().clone()));
         Ok(Self {
-            https: Https::new(&config.anchors).context("anchors")?,
+            https: Https::new(&config.anchors, Limits::default()).context("anchors")?,
             targets: default.chain(domains).collect(),
             login: config.token.clone(),
             interval: config.interval,

@@ -91,7 +91,10 @@ mod tests {
         assert_eq!(uploads.add(id, b"cde"), Err(UploadError::TooLong(4)));
         assert_eq!(uploads.add(id, b"cd"), Ok(4));
         let upload = uploads.finish(id).ok().unwrap();
-        assert_eq!((upload.serial.as_str(), upload.into_image().as_ref()), ("S", &b"abcd"[..]));
+        assert_eq!(
+            (upload.serial.clone(), upload.into_image()),
+            ("S".to_owned(), Bytes::from_static(b"abcd"))
+        );
         assert_eq!(uploads.finish(id).err(), Some(UploadError::Unknown));
     }
 

@@ -256,6 +256,8 @@ impl<H: Hands> Device<H> {
                     (Effect::Do { ticket, job }, Ok(())) => self.begin(ticket, *job),
                     // not written down, not done
                     (Effect::Do { ticket, .. }, Err(failure)) => {
+                        tracing::error!(serial = self.serial, %failure, "nothing is done that cannot be written down");
+                        self.answer(Err(format!("{failure}; it is tried again")));
                         next = Some(Event::Done { ticket, result: Err(failure.clone()) });
                     }
                 }

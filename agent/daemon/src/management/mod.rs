@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::fleet::ManagedDevice;
+use crate::https::Limits;
 use crate::time::{Told, TrustedClock};
 use device::{Device, Order};
 pub use hands::Hands;
@@ -109,7 +110,17 @@ impl<H: Hands> Manager<H> {
         clock: Arc<TrustedClock>,
         ledger: Ledger,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(server) = Server::new(config)? else { return Ok(None) };
+        Self::with_limits(config, hands, clock, ledger, Limits::default())
+    }
+
+    fn with_limits(
+        config: &config::Management,
+        hands: Arc<H>,
+        clock: Arc<TrustedClock>,
+        ledger: Ledger,
+        limits: Limits,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(server) = Server::new(config, limits)? else { return Ok(None) };
         let policy = Policy {
             renew_at_percent: u8::try_from(config.renew_at_percent).unwrap_or(80),
             offline_days: u32::try_from(config.offline.as_secs() / 86_400).unwrap_or(30),
@@ -125,7 +136,7 @@ impl<H: Hands> Manager<H> {
     /// # Errors
     /// The first thing that could not.
     pub fn check(config: &config::Management) -> anyhow::Result<()> {
-        Server::new(config).map(drop)
+        Server::new(config, Limits::default()).map(drop)
     }
 
     /// Follows the devices until `stop`; then ends all tasks.

@@ -14,7 +14,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
 
 use crate::config;
-use crate::https::{Https, HttpsError};
+use crate::https::{Https, HttpsError, Limits};
 
 /// How to reach the server, and whom to take for it.
 pub(super) struct Server {
@@ -26,13 +26,13 @@ pub(super) struct Server {
 
 impl Server {
     /// Reads the anchors. Blocking. `None` where no server is configured.
-    pub(super) fn new(config: &config::Management) -> anyhow::Result<Option<Self>> {
+    pub(super) fn new(config: &config::Management, limits: Limits) -> anyhow::Result<Option<Self>> {
         let Some(url) = &config.url else { return Ok(None) };
         let anchors = DeviceStore::load(&config.anchors).context("[management] anchors")?;
         if !anchors.has_anchor() {
             return Err(anyhow!("[management] anchors: none of them is a self-signed root"));
         }
-        let https = Https::new(&config.anchors).context("[management] anchors")?;
+        let https = Https::new(&config.anchors, limits).context("[management] anchors")?;
         let organisation = config.organisation.clone();
         Ok(Some(Self { https, base: url.url().clone(), anchors, organisation }))
     }
