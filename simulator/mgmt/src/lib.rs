@@ -21,4 +21,4 @@ pub mod store;
 pub use cli::{Args, run};
 pub use config::Config;
 pub use init::{Materials, init};
-pub use serve::{Running, ServeError, serve};
+pub use serve::{Running, ServeError, serve, serve_at};
