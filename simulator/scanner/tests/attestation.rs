@@ -190,6 +190,13 @@ fn a_device_registers_rotates_and_is_deregistered() {
     let unbegun = bench.host.finish_rotation(&[vec![1]], PATIENCE).unwrap_err();
     assert_eq!(unbegun.kind, DeviceErrorKind::Unsupported, "{unbegun}");
 
+    for (name, organisation) in
+        [("BSM000000000", "Example Devices Ltd"), (serial.as_str(), "Other Devices Ltd")]
+    {
+        let error = bench.host.begin_rotation(name, organisation, PATIENCE).unwrap_err();
+        assert_eq!(error.kind, DeviceErrorKind::Unsupported, "in another name: {error}");
+    }
+
     let mut before: Option<Vec<u8>> = None;
     for _ in 0..2 {
         let csr = bench.host.begin_rotation(&serial, "Example Devices Ltd", PATIENCE).unwrap();

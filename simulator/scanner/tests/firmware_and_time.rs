@@ -15,7 +15,7 @@ mod bench;
 use std::time::Duration;
 
 use bench::{Bench, PATIENCE, workshop};
-use biosim_scanner::{Faults, Kind, MAX_FAILED_ATTEMPTS, Options, Release, SignedUpdate, Slot};
+use biosim_scanner::{ChipKind, Faults, Kind, MAX_FAILED_ATTEMPTS, Options, Release, SignedUpdate, Slot};
 use biotrust_attest::time_token::TimeToken;
 use biotrust_certs::{Authority, SignerPurpose, TestSigner};
 use biotrust_driver_api::{Cancel, DeviceError, DeviceErrorKind, DeviceEvent, DigitalIdKey, StreamJob};
@@ -40,7 +40,16 @@ fn send(bench: &Bench, update: &SignedUpdate, blocks: usize) -> Result<bool, Dev
 
 #[test]
 fn an_update_goes_on_after_a_power_cut_and_runs_after_its_start() {
-    let mut bench = Bench::new(Kind::Face, &Options::default());
+    updates(ChipKind::Software);
+}
+
+#[test]
+fn a_device_whose_chip_is_a_tpm_is_updated_and_the_tpm_keeps_the_floor() {
+    updates(ChipKind::Swtpm);
+}
+
+fn updates(chip: ChipKind) {
+    let mut bench = Bench::new(Kind::Face, &Options { chip, ..Options::default() });
     let update = update(Kind::Face, &Release::next());
     let before = bench.host.firmware(PATIENCE).unwrap();
     assert_eq!((before.svn, before.svn_floor, before.pending), (1, 1, None));

@@ -28,6 +28,8 @@ pub(crate) struct Rom {
 /// An image that may run.
 pub(crate) struct Verified {
     pub(crate) manifest: Manifest,
+    /// SHA-256 of the manifest as it was signed.
+    pub(crate) document: [u8; 32],
     pub(crate) header: Header,
 }
 
@@ -92,7 +94,7 @@ impl Rom {
         manifest.check_image(&stored.payload).map_err(refused)?;
         let header = Header::read(&stored.payload).filter(|header| agrees(header, &manifest));
         let header = header.ok_or(Halt::NotThisProgram(component))?;
-        Ok(Verified { manifest, header })
+        Ok(Verified { manifest, document: sha256(stored.manifest.as_bytes()), header })
     }
 }
 

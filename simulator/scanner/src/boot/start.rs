@@ -57,6 +57,8 @@ pub(crate) struct Running {
     pub(crate) sequence: u64,
     pub(crate) loader_svn: u64,
     pub(crate) boot_count: u64,
+    /// SHA-256 of the manifest of what runs, as it was signed.
+    pub(crate) manifest: [u8; 32],
     pub(crate) measured: Measured,
 }
 
@@ -125,6 +127,7 @@ impl Board<'_> {
             sequence: firmware.manifest.sequence,
             loader_svn: loader.manifest.svn,
             boot_count,
+            manifest: firmware.document,
             measured: Measured {
                 rom: self.rom.digest(),
                 loader: loader.manifest.sha256,

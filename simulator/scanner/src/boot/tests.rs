@@ -279,7 +279,8 @@ impl Bench {
         };
         let measured = FACTORY.reference(&self.identity, &Release::current()).unwrap();
         let sequence = verified.manifest.sequence;
-        let running = Running { slot: Slot::A, sequence, loader_svn: 1, boot_count: 1, measured };
+        let manifest = verified.document;
+        let running = Running { slot: Slot::A, sequence, loader_svn: 1, boot_count: 1, manifest, measured };
         self.board().begin(&running, &self.identity, &NEXT.manifest, SystemClock.now())
     }
 }

@@ -29,6 +29,7 @@ impl Controller {
             Block::digest(index::POLICY, Kind::FirmwareConfiguration, measured.policy),
             Block::svn(measured.svn),
             Block::version(&measured.version),
+            Block::digest(index::MANIFEST, Kind::Manifest, running.manifest),
             Block::device_mode(mode),
         ]
     }

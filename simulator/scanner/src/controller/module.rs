@@ -105,7 +105,7 @@ impl Spoken<'_> {
             }
             Command::TimeSet { token } => ftm.set_time(&token).map(|()| Answer::Done).map_err(told),
             Command::TimeGet => {
-                let clock = ftm.time().shown();
+                let clock = ftm.time().shown().map_err(told)?;
                 let (nonce, now, boot_count) = (clock.nonce, clock.now, clock.boot_count);
                 Ok(Answer::Clock(Clock { nonce, now, boot_count }))
             }

@@ -3,12 +3,18 @@
 //! Until a server has told the time it takes the one of its battery clock, which nobody vouches for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use biotrust_driver_api::DeviceClock;
 use biotrust_model::time::{Clock, UtcMillis};
 
 use super::FtmError;
+
+/// A nonce that is asked for again after this is another one.
+const FRESH: Duration = Duration::from_secs(60);
+/// A token whose nonce was given out longer ago is too late: whoever holds tokens back must not make the clock late by
+/// more than this.
+const LATEST: Duration = Duration::from_secs(120);
 
 /// The clock.
 pub(crate) struct DeviceTime {
@@ -18,6 +24,8 @@ pub(crate) struct DeviceTime {
 
 struct State {
     nonce: [u8; 32],
+    /// When the nonce was made.
+    made: Instant,
     /// What a server told, and when.
     told: Option<(UtcMillis, Instant)>,
     boot_count: u64,
@@ -27,7 +35,7 @@ struct State {
 
 impl DeviceTime {
     pub(crate) fn new(battery: Arc<dyn Clock>) -> Result<Self, FtmError> {
-        let state = State { nonce: nonce()?, told: None, boot_count: 0, stopped: None };
+        let state = State { nonce: nonce()?, made: Instant::now(), told: None, boot_count: 0, stopped: None };
         Ok(Self { battery, state: Mutex::new(state) })
     }
 
@@ -35,7 +43,7 @@ impl DeviceTime {
     pub(crate) fn start(&self, boot_count: u64) -> Result<(), FtmError> {
         let nonce = nonce()?;
         let mut state = self.state();
-        *state = State { nonce, told: None, boot_count, stopped: state.stopped };
+        *state = State { nonce, made: Instant::now(), told: None, boot_count, stopped: state.stopped };
         Ok(())
     }
 
@@ -54,10 +62,13 @@ impl DeviceTime {
     }
 
     /// What the host is told of it.
-    pub(crate) fn shown(&self) -> DeviceClock {
-        let now = self.trusted();
-        let state = self.state();
-        DeviceClock { nonce: state.nonce, now, boot_count: state.boot_count }
+    pub(crate) fn shown(&self) -> Result<DeviceClock, FtmError> {
+        let (now, fresh) = (self.trusted(), nonce()?);
+        let mut state = self.state();
+        if state.made.elapsed() > FRESH {
+            (state.nonce, state.made) = (fresh, Instant::now());
+        }
+        Ok(DeviceClock { nonce: state.nonce, now, boot_count: state.boot_count })
     }
 
     /// The nonce that the next token has to hold.
@@ -73,7 +84,11 @@ impl DeviceTime {
             // Another token came first.
             return Err(FtmError::Token("its nonce is not the one that this device gave out".to_owned()));
         }
-        state.nonce = next;
+        let late = state.made.elapsed() > LATEST;
+        (state.nonce, state.made) = (next, Instant::now());
+        if late {
+            return Err(FtmError::Token("it comes too late; ask for the time again".to_owned()));
+        }
         state.told = Some((utc, Instant::now()));
         Ok(())
     }
@@ -99,8 +114,6 @@ fn nonce() -> Result<[u8; 32], FtmError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use biotrust_driver_api::Cancel;
     use biotrust_model::time::SystemClock;
@@ -116,7 +129,7 @@ mod tests {
         assert!((20..2_000).contains(&since), "{since}");
         let nonce = time.nonce();
         time.start(2).unwrap();
-        assert_eq!((time.trusted(), time.shown().boot_count), (None, 2));
+        assert_eq!((time.trusted(), time.shown().unwrap().boot_count), (None, 2));
         assert!(time.set(nonce, told).is_err(), "a nonce of the start before");
     }
 
@@ -126,6 +139,22 @@ mod tests {
         let nonce = time.nonce();
         time.set(nonce, UtcMillis(1)).unwrap();
         assert!(time.set(nonce, UtcMillis(2)).is_err());
+    }
+
+    #[test]
+    fn a_token_that_was_held_back_is_refused() {
+        let time = DeviceTime::new(Arc::new(SystemClock)).unwrap();
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        time.state().made = ago(119);
+        time.set(time.nonce(), UtcMillis(1)).unwrap();
+        time.state().made = ago(121);
+        let old = time.nonce();
+        assert!(time.set(old, UtcMillis(2)).is_err());
+        assert_ne!(time.nonce(), old, "and is not good for later");
+        let given = time.shown().unwrap().nonce;
+        assert_eq!(time.shown().unwrap().nonce, given);
+        time.state().made = ago(61);
+        assert_ne!(time.shown().unwrap().nonce, given);
     }
 
     #[test]

@@ -16,8 +16,6 @@ use crate::chip::{DeviceKey, Made};
 
 /// Most certificates in a chain that the host sends.
 const MAX_CHAIN: usize = 4;
-/// Longest name in a request for a certificate, in bytes.
-const MAX_NAME: usize = 64;
 
 /// Why a device certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,12 +76,15 @@ impl Ftm {
         self.finish_rotation(&chain)
     }
 
-    /// Takes the key made ahead, or makes one, and gives a PKCS#10 request for it; the pair in use stays.
+    /// Takes the key made ahead, or makes one, and gives a PKCS#10 request for it; the pair in use stays. The request is in
+    /// the name of this device and its provider, or there is none.
     pub(crate) fn begin_rotation(&self, common_name: &str, organisation: &str) -> Result<Vec<u8>, FtmError> {
-        for (name, text) in [("commonName", common_name), ("organisation", organisation)] {
-            if !(1..=MAX_NAME).contains(&text.len()) || text.chars().any(char::is_control) {
-                return Err(FtmError::Request(name));
-            }
+        let identity = &self.description.identity;
+        if common_name != identity.serial_no {
+            return Err(FtmError::Request("commonName"));
+        }
+        if organisation != identity.device_provider {
+            return Err(FtmError::Request("organisation"));
         }
         let made = self.chip.make_key(common_name, organisation)?;
         let csr = made.csr.clone();
