@@ -61,6 +61,11 @@ impl Evidence {
         self.subject == *subject && !self.is_due(now, interval)
     }
 
+    /// How long ago it was asked for.
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.at)
+    }
+
     /// Whether it is time to ask again.
     pub(super) fn is_due(&self, now: Duration, interval: Duration) -> bool {
         let good = match &self.result {

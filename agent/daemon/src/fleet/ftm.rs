@@ -275,7 +275,10 @@ impl Module {
         let mut can_wait = true;
         loop {
             let patience = (can_wait || !self.retired.is_empty()).then_some(QUIET);
-            match self.shared.next(patience) {
+            let next = self.shared.next(patience);
+            // before a job, so that none signs with a key that was let go before it was asked for
+            self.sweep();
+            match next {
                 Next::Job(job) => {
                     self.guarded(|module| job(module));
                     can_wait = true;
@@ -284,7 +287,6 @@ impl Module {
                 Next::Quiet | Next::LetGo => {}
                 Next::Ended => return,
             }
-            self.sweep();
         }
     }
 

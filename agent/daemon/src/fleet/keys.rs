@@ -131,6 +131,12 @@ impl Keys {
         result.and_then(Result::ok).map(|(text, _)| text.as_str())
     }
 
+    /// How long ago the device proved what it is, where it did.
+    pub(super) fn attested_ago(&self, inner: &Inner) -> Option<Duration> {
+        let evidence = self.evidence.as_ref().filter(|evidence| evidence.result.is_ok())?;
+        Some(evidence.age(inner.now()))
+    }
+
     /// Whether it is time to ask for evidence again.
     pub(super) fn evidence_is_due(&self, inner: &Inner) -> bool {
         let interval = inner.settings.attestation.interval;

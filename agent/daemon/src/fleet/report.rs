@@ -178,6 +178,7 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
         "level": session.level(),
         "keys_at": session.description.level,
         "why_not_l1": keys.as_ref().and_then(|keys| keys.why_not_l1()),
+        "attested_s": keys.as_ref().and_then(|keys| keys.attested_ago(inner)).map(|ago| ago.as_secs()),
         "purpose": session.description.purpose,
         "firmware": session.description.firmware,
         "link": unit.path,
@@ -239,6 +240,7 @@ fn problem_json(problem: &Problem) -> Value {
 fn certificate(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject().to_string(),
+        "not_before": certificate.not_before().to_wire(),
         "not_after": certificate.not_after().to_wire(),
         "sha256": certificate.sha256(),
     })

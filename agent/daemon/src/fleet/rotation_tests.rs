@@ -73,7 +73,7 @@ async fn ten_thousand_requests_over_rotations_lose_nothing_and_mix_nothing() {
     let fleet = started(state.path(), &pki);
     let serials: Vec<String> = (1..=CAMERAS).map(|n| format!("CAM00000000{n}")).collect();
     for serial in &serials {
-        let unit = plugged(&fleet, &pki, serial);
+        let unit = tokio::task::block_in_place(|| plugged(&fleet, &pki, serial));
         assert_eq!(unit.status(), DeviceStatus::NotRegistered);
         assert_eq!(rotate(&fleet, &pki, serial).await.destroyed_spki_sha256, None, "there was none before");
         assert_eq!(unit.status(), DeviceStatus::Ready, "{:?}", unit.problem());
@@ -137,7 +137,7 @@ async fn a_mixed_answer_would_be_seen() {
     let fleet = started(state.path(), &pki);
     let mut blocks = Vec::new();
     for serial in ["CAM000000001", "CAM000000002"] {
-        plugged(&fleet, &pki, serial);
+        tokio::task::block_in_place(|| plugged(&fleet, &pki, serial));
         rotate(&fleet, &pki, serial).await;
         let body = fleet.capture(rcapture(serial, 1)).await.unwrap();
         blocks.push(serde_json::from_slice::<Value>(&body).unwrap()["biometrics"][0]["data"].clone());
@@ -157,7 +157,7 @@ async fn keys_that_somebody_holds_sign_on_and_no_others() {
     let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
     let state = tempfile::tempdir().unwrap();
     let fleet = started(state.path(), &pki);
-    let unit = plugged(&fleet, &pki, "CAM000000001");
+    let unit = tokio::task::block_in_place(|| plugged(&fleet, &pki, "CAM000000001"));
     rotate(&fleet, &pki, "CAM000000001").await;
     let session = unit.session().unwrap();
     let begun = session.keys().unwrap();

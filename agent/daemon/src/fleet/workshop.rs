@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use biotrust_certs::{Device, Ftm, TestPki};
 use biotrust_driver_api::{
-    Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, DeviceError, ImageCodec, L0Device, Opened,
-    SelfReport, StreamJob,
+    Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, DeviceError, ImageCodec, L0Device,
+    Opened, SelfReport, StreamJob,
 };
 use biotrust_imaging::Rgb;
 use biotrust_imaging::jp2::{Codec, encode_rgb};
 use biotrust_model::time::{Clock as _, SystemClock};
 use biotrust_model::{
-    DeviceIdentity, DeviceStatus, DeviceSubType, Env, Language, Level, Modality, Purpose, Score, Secret, SubId,
+    DeviceIdentity, DeviceStatus, DeviceSubType, Env, Language, Level, Modality, Purpose, Score, Secret,
+    SubId,
 };
 
 use super::unit::{Session, Unit};
@@ -105,9 +106,8 @@ impl biotrust_driver_api::Device for Camera {
 
 impl L0Device for Camera {
     fn capture(&self, _: &CaptureJob, _: &Cancel) -> Result<CaptureOutcome<CapturedImage>, DeviceError> {
-        static PICTURE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-            encode_rgb(&Rgb::filled(24, 32, 200).unwrap(), Codec::Lossless, None).unwrap()
-        });
+        static PICTURE: LazyLock<Vec<u8>> =
+            LazyLock::new(|| encode_rgb(&Rgb::filled(24, 32, 200).unwrap(), Codec::Lossless, None).unwrap());
         let picture = CapturedImage {
             part: None,
             image: Secret::new(PICTURE.clone()),

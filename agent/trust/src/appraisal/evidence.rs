@@ -29,6 +29,11 @@ impl<T> Appraisal<T> {
                 biotrust_attest::Outcome::Warning => Outcome::Warning,
                 biotrust_attest::Outcome::Fail => worst,
             };
+            let same = |have: &Check| have.name.as_str() == check.name.as_str();
+            if outcome == Outcome::Pass && self.checks.iter().any(same) {
+                // found already, of the certificate itself
+                continue;
+            }
             self.add(CheckName::Evidence(check.name), outcome, check.text.clone());
         }
     }

@@ -74,6 +74,9 @@ fn certificates_alone_are_worth_l0_and_evidence_makes_it_l1() {
     let proven = device().with_evidence(&judged(&good(), Some(&WORLD.document(FtmKind::Spdm))));
     assert_eq!(proven.verdict(), Ok(()));
     assert_eq!(last(&proven), (CheckName::Granted, Outcome::Pass));
+    let mut names: Vec<_> = proven.checks().iter().map(|check| check.name.as_str()).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "one name, one check: {names:?}");
     let proven = proven.into_device().unwrap();
     assert_eq!((proven.granted(), proven.why_not_l1()), (Level::L1, None));
 }

@@ -57,11 +57,11 @@ impl CheckName {
         match self {
             Self::Identity => "identity",
             Self::DevicePath => "device-path",
-            Self::DeviceKey => "device-key",
+            Self::DeviceKey => "device-certificate",
             Self::Organisation => "organisation",
             Self::DeviceExpiry => "device-expiry",
             Self::ChipPath => "chip-path",
-            Self::ChipKey => "chip-key",
+            Self::ChipKey => "chip-certificate",
             Self::ChipLifetime => "chip-lifetime",
             Self::ChipExpiry => "chip-expiry",
             Self::KeysDiffer => "keys-differ",
