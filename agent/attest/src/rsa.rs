@@ -1,6 +1,6 @@
 //! RSA signatures, and RSA keys in the three shapes that they come in: SubjectPublicKeyInfo, JWK, TPM.
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -38,6 +38,19 @@ impl RsaPublic {
     /// Length of the modulus in bits.
     pub(crate) fn bits(&self) -> usize {
         self.modulus.first().map_or(0, |first| self.modulus.len() * 8 - first.leading_zeros() as usize)
+    }
+}
+
+/// A key that several signatures are verified with: RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
+pub(crate) struct RsaKey(ParsedPublicKey);
+
+impl RsaKey {
+    pub(crate) fn from_spki(spki: &[u8]) -> Option<Self> {
+        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, spki).ok().map(Self)
+    }
+
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.verify_sig(message, signature).is_ok()
     }
 }
 

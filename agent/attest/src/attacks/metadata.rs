@@ -93,6 +93,34 @@ fn a_chip_under_another_anchor_than_the_models() {
     assert!(entry(|entry| entry.anchors.clear()).verdict().is_ok(), "control: any anchor of the domain");
 }
 
+#[test]
+fn a_model_is_found_by_its_words_and_stands_there_once() {
+    let mut document = WORLD.document(FtmKind::Spdm);
+    let models = WORLD.metadata(&document);
+    let provider = WORLD.identity().device_provider;
+    assert!(models.find(&provider.to_uppercase(), " acme", "SLAP-4").is_some());
+    assert!(models.find(&provider, "ACME", "Slap-40").is_none());
+    document.models.push(document.models[0].clone());
+    let refused = Metadata::verify(&WORLD.publish(&document), &WORLD.adopter, NOW, 0).unwrap_err();
+    assert!(refused.to_string().contains("twice"), "{refused}");
+}
+
+/// What the adopter knows about a module inside the device says nothing about the TPM of the host beside it.
+#[test]
+fn reference_values_of_another_kind_of_module_are_left_alone() {
+    let host = |forge: &mut TpmForge<'static>| {
+        forge.claims.level = Level::L0;
+        forge.claims.svn = None;
+    };
+    let report = judge(FtmKind::Spdm, &tpm_evidence(host), |_| {});
+    assert_eq!(report.verdict().unwrap().level, Level::L0);
+    for name in [CheckName::Measurements, CheckName::Svn] {
+        assert_eq!(outcome(&report, name), Outcome::NotChecked);
+    }
+    let level_1 = tpm(|forge| forge.claims.svn = None);
+    stopped(&level_1, &[CheckName::Measurements, CheckName::Svn]);
+}
+
 #[track_caller]
 fn level_0(report: &Report, why: &str) {
     let attested = report.verdict().unwrap();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use biotrust_certs::{AdopterStore, SignerPurpose};
 use biotrust_model::time::UtcMillis;
 
+use crate::shown;
 use crate::signed::{self, SignedError};
 
 /// `typ` of the JWS.
@@ -53,6 +54,7 @@ pub enum MetadataError {
 #[derive(Debug, Clone)]
 pub struct Metadata {
     document: Document,
+    index: find::Index,
     grace: Duration,
 }
 
@@ -94,7 +96,8 @@ impl Metadata {
         if document.issued_at.since(now) > CLOCK_TOLERANCE_MS {
             return Err(MetadataError::FromTheFuture(document.issued_at));
         }
-        Ok(Self { document, grace: GRACE })
+        let index = find::Index::of(&document).map_err(|why| MetadataError::Content(shown::value(&why)))?;
+        Ok(Self { document, index, grace: GRACE })
     }
 
     /// The same with another grace.

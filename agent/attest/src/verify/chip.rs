@@ -32,7 +32,7 @@ impl Chip {
             return None;
         }
         let certificate = parsed.leaf()?.clone();
-        let path = path(&certificate, expected);
+        let path = path(certificate.der(), expected);
         report.judge(CheckName::ChipPath, path.as_ref().map(describe).map_err(Clone::clone));
         report.judge(CheckName::ChipLifetime, lifetime(&certificate));
         report.judge(CheckName::ChipKey, key(&certificate));
@@ -43,8 +43,8 @@ impl Chip {
 }
 
 /// Path of a module's certificate to an anchor of domain FTM.
-pub(super) fn path(certificate: &Certificate, expected: &Expected<'_>) -> Result<VerifiedPath<Ftm>, String> {
-    let path = expected.ftm.verify(certificate.der(), expected.now);
+pub(super) fn path(der: &[u8], expected: &Expected<'_>) -> Result<VerifiedPath<Ftm>, String> {
+    let path = expected.ftm.verify(der, expected.now);
     path.map_err(|error| shown::sentence(&error.to_string()))
 }
 

@@ -127,7 +127,9 @@ pub(super) fn measurements(report: &mut Report, payload: &Payload, proven: &Prov
     let nothing = |report: &mut Report, text: &str| {
         report.add(CheckName::Measurements, Outcome::NotChecked, text);
     };
-    let ranges = standing.entry.map(|entry| entry.firmware.as_slice()).unwrap_or_default();
+    // Values of a module in the device say nothing about a host's TPM beside it.
+    let entry = standing.entry.filter(|entry| entry.ftm == payload.kind());
+    let ranges = entry.map(|entry| entry.firmware.as_slice()).unwrap_or_default();
     let finding = match &proven.state {
         Err(text) => Err(text.clone()),
         Ok(None) if payload.kind() == FtmKind::Software => {
@@ -220,13 +222,15 @@ pub(super) fn svn(
     let minimum = standing.entry.map_or(0, |entry| entry.minimum_svn);
     let floor = minimum.max(expected.policy.svn_floor);
     let whose = if floor == minimum { "the adopter's minimum" } else { "what this device had before" };
+    // Keys of the host: the scanner beside them is not measured.
+    let may_be_silent = match payload.kind() {
+        FtmKind::Spdm => false,
+        FtmKind::Tpm => payload.claims.level == Level::L0 || floor == 0,
+        FtmKind::Software => true,
+    };
     let finding = match (effective_svn(payload, proven), payload.claims.svn) {
-        (None, _) if payload.kind() == FtmKind::Software => {
-            let text = "software measures nothing, and the device tells no security version number";
-            return report.add(CheckName::Svn, Outcome::NotChecked, text);
-        }
-        (None, _) if floor == 0 && payload.kind() == FtmKind::Tpm => {
-            let text = "the device tells no security version number, and none is asked for";
+        (None, _) if may_be_silent => {
+            let text = "the device tells no security version number";
             return report.add(CheckName::Svn, Outcome::NotChecked, text);
         }
         (None, _) => Err(format!("no security version number is measured; the floor is {floor}")),

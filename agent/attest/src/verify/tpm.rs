@@ -5,15 +5,14 @@
 //! that somebody made up. So nothing is accepted here that is not signed by a key that is certified as an attestation
 //! key and has the attributes of one.
 
-use biotrust_certs::{Certificate, SignerPurpose};
+use biotrust_certs::SignerPurpose;
 use biotrust_model::evidence::{Attested, Binding, CertifiedKey, Quote, TpmProof};
 use biotrust_model::time::UtcMillis;
 
 use super::chip::{self, Chip};
 use super::proven::{KeyProof, Proven, State};
 use super::{Expected, Finding};
-use crate::rsa;
-use crate::shown;
+use crate::rsa::RsaKey;
 use crate::tpm::{Attest, Attributes, Clock, Content, Public, qualified_name_in_endorsement, signature};
 use crate::wire::sha256;
 
@@ -30,13 +29,22 @@ const AUTHORIZED: Attributes =
 /// The attestation key, as its public area says; whether it is certified is another matter.
 struct AttestationKey {
     public: Public,
+    /// The same, ready to verify with: it is needed four times.
+    key: RsaKey,
     qualified_name: [u8; 34],
 }
 
+impl AttestationKey {
+    fn parse(public: &[u8]) -> Result<Self, String> {
+        let public = Public::parse(public).map_err(|error| error.to_string())?;
+        let key = RsaKey::from_spki(&public.spki).ok_or("is shorter than 2048 bits or no RSA key")?;
+        Ok(Self { qualified_name: qualified_name_in_endorsement(&public.name), key, public })
+    }
+}
+
 pub(super) fn judge(proof: &TpmProof, chip: &Chip, binding: &Binding, expected: &Expected<'_>) -> Proven {
-    let key = Public::parse(&proof.attestation_public)
-        .map(|public| AttestationKey { qualified_name: qualified_name_in_endorsement(&public.name), public })
-        .map_err(|error| format!("the attestation key: {error}"));
+    let key = AttestationKey::parse(&proof.attestation_public)
+        .map_err(|text| format!("the attestation key: {text}"));
     let key = key.as_ref().map_err(Clone::clone);
     let mut valid_until = None;
     let chip_model = certified(proof, key.clone(), expected).and_then(|end| {
@@ -69,15 +77,13 @@ fn certified(
     expected: &Expected<'_>,
 ) -> Result<UtcMillis, String> {
     let der = proof.attestation_chain.first().ok_or("the attestation key shows no certificate")?;
-    let certificate = Certificate::parse(der).map_err(|error| {
-        format!("the certificate of the attestation key: {}", shown::sentence(&error.to_string()))
-    })?;
-    let path = chip::path(&certificate, expected).map_err(|text| format!("the attestation key: {text}"))?;
+    let path = chip::path(der, expected).map_err(|text| format!("the attestation key: {text}"))?;
+    let certificate = path.leaf();
     if !certificate.has_purpose(SignerPurpose::AttestationKey) {
         let (oid, purpose) = (SignerPurpose::AttestationKey.oid(), SignerPurpose::AttestationKey);
         return Err(format!("the attestation key is not certified for {purpose} (extended key usage {oid})"));
     }
-    for finding in [chip::key(&certificate), chip::lifetime(&certificate)] {
+    for finding in [chip::key(certificate), chip::lifetime(certificate)] {
         finding.map_err(|text| format!("the attestation key: {text}"))?;
     }
     let public = &key?.public;
@@ -181,7 +187,7 @@ fn attested(part: &Attested, by: &AttestationKey) -> Result<Attest, String> {
         return Err("the signer is no primary key of the endorsement hierarchy, or another key".to_owned());
     }
     let signature = signature(&part.signature).map_err(|error| error.to_string())?;
-    if !rsa::verifies(&by.public.spki, &part.attest, signature) {
+    if !by.key.verifies(&part.attest, signature) {
         return Err("the attestation key has not signed this".to_owned());
     }
     Ok(attest)
