@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use biotrust_attest::Challenge;
 use biotrust_model::DeviceStatus;
 use serde::Deserialize;
 use serde_json::Value;
@@ -75,6 +76,17 @@ pub trait Care: Service {
     /// # Errors
     /// No such device, or there is none.
     fn evidence(&self, serial: &str) -> Result<Value, ControlError>;
+
+    /// Evidence that answers a challenge of the peer's own, about the device key that is in use: for a verifier who has to
+    /// believe nobody.
+    ///
+    /// # Errors
+    /// No such device, or it cannot prove anything.
+    fn fresh_evidence(
+        &self,
+        serial: &str,
+        challenge: Challenge,
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
 
     /// Forgets what is remembered of devices with this serial number, so that the next one is taken as it comes.
     ///

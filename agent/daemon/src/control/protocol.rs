@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use biotrust_attest::Challenge;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,6 +37,8 @@ enum Request {
     },
     Evidence {
         serial: String,
+        #[serde(default)]
+        challenge: Option<Challenge>,
     },
     Forget {
         serial: String,
@@ -137,7 +140,10 @@ async fn carry_out<S: Care>(
             Ok(json!({}))
         }
         Request::Rotate { serial } => service.rotate(&serial).await,
-        Request::Evidence { serial } => service.evidence(&serial),
+        Request::Evidence { serial, challenge: None } => service.evidence(&serial),
+        Request::Evidence { serial, challenge: Some(challenge) } => {
+            service.fresh_evidence(&serial, challenge).await
+        }
         Request::Forget { serial } => {
             tracing::warn!(?serial, "a device is to be forgotten");
             service.forget(&serial).await

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use biotrust_attest::manifest::{self, Manifest};
-use biotrust_attest::signed;
-use biotrust_model::evidence::Binding;
+use biotrust_attest::{Challenge, signed};
+use biotrust_model::evidence::{Binding, KeySlot};
 use biotrust_model::time::Clock as _;
 use serde_json::{Value, json};
 
@@ -33,6 +33,11 @@ impl Care for Host {
             Some(evidence) => Ok(json!({ "evidence": evidence })),
             None => Err(refused("there is no evidence of this device: it has not proven anything yet")),
         }
+    }
+
+    async fn fresh_evidence(&self, serial: &str, challenge: Challenge) -> Result<Value, ControlError> {
+        let evidence = self.fleet.evidence_for(serial, challenge, Some(KeySlot::Current)).await?;
+        Ok(json!({ "evidence": evidence }))
     }
 
     async fn forget(&self, serial: &str) -> Result<Value, ControlError> {
