@@ -7,9 +7,11 @@ use biotrust_driver_api::FtmError;
 use biotrust_model::Secret;
 use tss_esapi::Context;
 use tss_esapi::constants::StartupType;
+use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{
     AuthHandle, KeyHandle, ObjectHandle, PersistentTpmHandle, SessionHandle, TpmHandle,
 };
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::resource_handles::{Hierarchy, Provision};
 use tss_esapi::interface_types::session_handles::AuthSession;
@@ -136,8 +138,8 @@ impl Chip {
         let digest = Digest::try_from(digest.as_ref()).doing(DOING)?;
         // No ticket: the TPM did not see the message.
         let ticket = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
-            tag: tss_esapi::constants::tss::TPM2_ST_HASHCHECK,
-            hierarchy: tss_esapi::constants::tss::TPM2_RH_NULL,
+            tag: TPM2_ST_HASHCHECK,
+            hierarchy: TPM2_RH_NULL,
             digest: TPM2B_DIGEST::default(),
         })
         .doing(DOING)?;
@@ -149,11 +151,7 @@ impl Chip {
     pub(crate) fn sign_restricted(&mut self, key: KeyHandle, message: &[u8]) -> Result<Vec<u8>> {
         const DOING: &str = "signing with the attestation key";
         let message = message.try_into().doing(DOING)?;
-        let hashed = self.context.hash(
-            message,
-            tss_esapi::interface_types::algorithm::HashingAlgorithm::Sha256,
-            Hierarchy::Endorsement,
-        );
+        let hashed = self.context.hash(message, HashingAlgorithm::Sha256, Hierarchy::Endorsement);
         let (digest, ticket) = hashed.doing(DOING)?;
         self.signature(key, digest, ticket)
     }
@@ -194,9 +192,7 @@ impl Drop for Chip {
 
 /// RSASSA over SHA-256.
 pub(crate) fn scheme() -> SignatureScheme {
-    SignatureScheme::RsaSsa {
-        hash_scheme: HashScheme::new(tss_esapi::interface_types::algorithm::HashingAlgorithm::Sha256),
-    }
+    SignatureScheme::RsaSsa { hash_scheme: HashScheme::new(HashingAlgorithm::Sha256) }
 }
 
 fn auth(password: &Secret) -> Result<Auth> {
