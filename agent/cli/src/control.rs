@@ -63,7 +63,7 @@ impl ControlError {
     }
 
     /// What to do about it.
-    pub(crate) const fn next(&self) -> &'static str {
+    pub(crate) fn next(&self) -> &'static str {
         match self {
             Self::NoSocket(_) => {
                 "Start the service (systemctl start biotrustd). If it listens elsewhere, name its socket with --control \
@@ -84,7 +84,14 @@ impl ControlError {
             Self::NotOurs(..) => {
                 "Check that --control names the socket of biotrustd, of the same version as this program."
             }
-            Self::Refused { .. } => "Check that biotrustd and this program have the same version.",
+            Self::Refused { code, .. } => match code.as_bytes() {
+                b"no_such_device" => "See `biotrust device list` for the devices that are connected.",
+                b"refused" => "Do what the sentence says; `biotrust status` tells more about the device.",
+                b"timeout" => "See `biotrust status` for how far it is.",
+                b"internal" => "See journalctl -u biotrustd.",
+                b"busy" => "Close other programs that talk to biotrustd, and try again.",
+                _ => "Check that biotrustd and this program have the same version.",
+            },
         }
     }
 }
@@ -100,7 +107,7 @@ impl fmt::Display for ControlError {
                 write!(f, "biotrustd is not running: nobody listens on {}", path.display())
             }
             Self::Silent(path) => {
-                write!(f, "biotrustd did not answer on {} within {} s", path.display(), LIMIT.as_secs())
+                write!(f, "biotrustd did not answer on {} in time", path.display())
             }
             Self::Broken(path, error) => {
                 write!(f, "talking to biotrustd on {} failed: {error}", path.display())
@@ -113,6 +120,11 @@ impl fmt::Display for ControlError {
             }
         }
     }
+}
+
+/// Has something done that may take up to `limit`.
+pub(crate) fn order(socket: &Path, order: Value, limit: Duration) -> Result<Value, ControlError> {
+    ask(socket, order, limit).map(|(result, _)| result)
 }
 
 /// Asks for the daemon's status.

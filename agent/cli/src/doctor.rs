@@ -93,6 +93,7 @@ pub(crate) fn run(args: &Args, socket: &Path, clock: &dyn Clock) -> Outcome {
     findings.push(clock::check(clock.now()));
     match &daemon {
         Some((report, _)) => {
+            findings.extend(clock::trusted(report));
             findings.extend(clock::certificates(report, clock.now()));
             findings.extend(devices::check(report));
         }

@@ -1,13 +1,15 @@
 //! `biotrust`: what a technician asks of a host.
 //!
-//! It asks the daemon over its control socket and looks at the host itself; it never talks to devices, and it prints
-//! nothing that is not in the daemon's own status. Every question has a deadline. `cert` and `attest` need no daemon:
+//! It asks the daemon over its control socket and looks at the host itself; it never talks to devices. Every question has a
+//! deadline. `cert` and `attest` need no daemon:
 //! they look at files.
 
 mod attest;
 mod cert;
 mod control;
+mod device;
 mod doctor;
+mod ftm;
 mod report;
 mod status;
 mod text;
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     Status(status::Args),
     Doctor(doctor::Args),
+    Device(device::Args),
+    Ftm(ftm::Args),
     Attest(attest::Args),
     Cert(cert::Args),
 }
@@ -52,6 +56,27 @@ impl Outcome {
     fn new(output: String, exit_status: u8) -> Self {
         Self { output, complaint: String::new(), exit_status }
     }
+
+    /// It was not done.
+    fn failed(json: bool, error: &control::ControlError) -> Self {
+        let exit_status = if matches!(error, control::ControlError::Refused { .. }) { 1 } else { 2 };
+        if json {
+            let error = serde_json::json!({
+                "code": error.code(), "message": error.to_string(), "next": error.next()
+            });
+            return Self::new(format!("{:#}\n", serde_json::json!({ "error": error })), exit_status);
+        }
+        Self { output: String::new(), complaint: format!("{error}\nNext: {}\n", error.next()), exit_status }
+    }
+
+    /// It was not even asked for, because of a file.
+    fn unusable(json: bool, message: &str) -> Self {
+        if json {
+            let error = serde_json::json!({ "code": "file", "message": message });
+            return Self::new(format!("{:#}\n", serde_json::json!({ "error": error })), 2);
+        }
+        Self { output: String::new(), complaint: format!("{message}\n"), exit_status: 2 }
+    }
 }
 
 /// The command line makes no sense (EX_USAGE of sysexits.h); 1 and 2 have meanings of their own.
@@ -67,6 +92,8 @@ fn main() -> ExitCode {
     };
     let outcome = match &cli.command {
         Command::Status(args) => status::run(args, &cli.control),
+        Command::Device(args) => device::run(args, &cli.control),
+        Command::Ftm(args) => ftm::run(args, &cli.control),
         Command::Attest(args) => attest::run(args, &biotrust_model::time::SystemClock),
         Command::Doctor(args) => doctor::run(args, &cli.control, &biotrust_model::time::SystemClock),
         Command::Cert(args) => cert::run(args, &biotrust_model::time::SystemClock),

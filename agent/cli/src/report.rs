@@ -1,11 +1,13 @@
 //! The daemon's status, as far as people are shown it. Unknown members are left alone, absent ones are empty.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use biotrust_model::DeviceStatus;
+use biotrust_model::time::{Clock as _, SystemClock, UtcMillis};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::control::{self, ControlError};
 use crate::text::plain;
 
 /// The daemon and its devices.
@@ -18,6 +20,23 @@ pub(crate) struct Report {
     pub(crate) state_dir: PathBuf,
     pub(crate) devices: Vec<Device>,
     pub(crate) notices: Vec<Value>,
+    pub(crate) time: Option<Time>,
+    /// Where devices are managed from.
+    pub(crate) management_server: Option<String>,
+}
+
+/// What the daemon takes for the time.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Time {
+    /// `yyyy-MM-ddTHH:mm:ssZ`.
+    pub(crate) now: String,
+    /// The management server told it.
+    pub(crate) trusted: bool,
+    pub(crate) why_not: Option<String>,
+    pub(crate) age_s: Option<u64>,
+    /// How far the host's own clock is ahead.
+    pub(crate) skew_ms: Option<i64>,
 }
 
 /// Where clients find the service.
@@ -39,7 +58,16 @@ pub(crate) struct Device {
     pub(crate) model: Option<String>,
     pub(crate) r#type: Option<String>,
     pub(crate) sub_type: Option<String>,
+    /// As it is served.
     pub(crate) level: Option<String>,
+    /// Where its keys are, by its own account.
+    pub(crate) keys_at: Option<String>,
+    pub(crate) why_not_l1: Option<String>,
+    /// Seconds since it proved what it is.
+    pub(crate) attested_s: Option<u64>,
+    pub(crate) firmware: Option<String>,
+    pub(crate) management: Option<Management>,
+    pub(crate) update: Option<Update>,
     pub(crate) purpose: Option<String>,
     pub(crate) link: Option<String>,
     pub(crate) status: String,
@@ -68,8 +96,30 @@ pub(crate) struct ProblemReport {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Certificate {
+    pub(crate) subject: String,
     /// `yyyy-MM-ddTHH:mm:ssZ`.
     pub(crate) not_after: String,
+    pub(crate) sha256: String,
+}
+
+/// How a device stands with its management server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Management {
+    pub(crate) doing: Option<String>,
+    /// `yyyy-MM-ddTHH:mm:ssZ`.
+    pub(crate) renewal: Option<String>,
+    pub(crate) offline_days_left: Option<u32>,
+    pub(crate) blocked: Option<String>,
+    pub(crate) last: Option<Value>,
+}
+
+/// How far an update of the firmware is, in bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Update {
+    pub(crate) received: u64,
+    pub(crate) size: u64,
 }
 
 /// One check of an appraisal.
@@ -81,7 +131,32 @@ pub(crate) struct Check {
     pub(crate) text: String,
 }
 
+/// Asks the daemon for its status, and reads it.
+pub(crate) fn ask(socket: &Path) -> Result<(Value, Report), ControlError> {
+    let (status, _) = control::status(socket)?;
+    match Report::read(&status) {
+        Ok(report) => Ok((status, report)),
+        Err(what) => Err(ControlError::NotOurs(socket.to_owned(), what)),
+    }
+}
+
+/// "12 s", "5 min", "3 h", "2 days".
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 impl Report {
+    /// What the daemon takes for the time, for comparing it with its certificates; else this host's.
+    pub(crate) fn now(&self) -> UtcMillis {
+        let told = self.time.as_ref().and_then(|time| UtcMillis::from_wire(&time.now));
+        told.unwrap_or_else(|| SystemClock.now())
+    }
+
     /// Reads a status; the error names the member that does not fit.
     pub(crate) fn read(status: &Value) -> Result<Self, String> {
         if !status.get("devices").is_some_and(Value::is_array) {
@@ -150,10 +225,61 @@ impl Device {
         self.problem.as_ref().map(|p| plain(&p.next)).unwrap_or_default()
     }
 
+    /// "26 days left", "over", or nothing where there is no certificate.
+    pub(crate) fn life_left(&self, now: UtcMillis) -> String {
+        let end = self.certificate.as_ref().and_then(|held| UtcMillis::from_wire(&held.not_after));
+        match end.map(|end| u64::try_from(end.since(now) / 1000)) {
+            None => String::new(),
+            Some(Ok(left)) => format!("{} left", span(left)),
+            Some(Err(_)) => "over".to_owned(),
+        }
+    }
+
+    /// "L1", "L0: no model metadata says that it is L1".
+    pub(crate) fn level_in_words(&self) -> String {
+        let level = self.level.as_deref().map(plain).unwrap_or_default();
+        match &self.why_not_l1 {
+            Some(why) => format!("{level}: {}", plain(why)),
+            None => level,
+        }
+    }
+
+    /// What is known of its keys: the level that it was granted and why, since when, and how long they last.
+    pub(crate) fn keys(&self, now: UtcMillis) -> String {
+        let management = self.management.as_ref();
+        let claims = self.keys_at.as_deref() != self.level.as_deref();
+        let left = Some(self.life_left(now)).filter(|left| !left.is_empty());
+        [
+            self.why_not_l1.as_ref().filter(|_| claims).map(|_| self.level_in_words()),
+            self.attested_s.map(|age| format!("attested {} ago", span(age))),
+            left.map(|left| format!("certificate {left}")),
+            management
+                .and_then(|m| m.renewal.as_deref())
+                .map(|at| format!("renewal {}", plain(at.split('T').next().unwrap_or(at)))),
+            management.and_then(|m| m.offline_days_left).map(|days| format!("OFFLINE, {days} days left")),
+            management.and_then(|m| m.doing.as_deref()).map(plain),
+            self.update.as_ref().map(|update| {
+                format!(
+                    "update {} %",
+                    update.received.saturating_mul(100).checked_div(update.size).unwrap_or(0)
+                )
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+    }
+
+    /// "ACME Slap-4".
+    pub(crate) fn label(&self) -> String {
+        let words = [&self.make, &self.model].into_iter().flatten().map(|word| plain(word));
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
     /// "ACME Slap-4 (SN0000000001)".
     pub(crate) fn name(&self) -> String {
-        let words = [&self.make, &self.model].into_iter().flatten().map(|word| plain(word));
-        let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        let name = self.label();
         let serial = plain(&self.serial);
         match (name.is_empty(), serial.is_empty()) {
             (false, false) => format!("{name} ({serial})"),

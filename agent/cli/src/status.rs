@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use biotrust_model::time::UtcMillis;
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::report::{Device, Report};
+use crate::Outcome;
+use crate::report::{self, Device, Report, span};
 use crate::text::{count, plain};
-use crate::{Outcome, control};
 
 /// Lists the devices with their state, the reason, who can mend it and the next step
 ///
@@ -26,24 +27,12 @@ const ATTENTION: u8 = 1;
 const UNREACHABLE: u8 = 2;
 
 pub(crate) fn run(args: &Args, socket: &Path) -> Outcome {
-    match control::status(socket).and_then(|(status, _)| {
-        Report::read(&status)
-            .map(|report| (status, report))
-            .map_err(|what| control::ControlError::NotOurs(socket.to_owned(), what))
-    }) {
+    match report::ask(socket) {
         Ok((status, report)) => {
             let output = if args.json { pretty(&status) } else { show(&report) };
             Outcome::new(output, if all_well(&report) { 0 } else { ATTENTION })
         }
-        Err(error) if args.json => {
-            let error = json!({ "code": error.code(), "message": error.to_string(), "next": error.next() });
-            Outcome::new(pretty(&json!({ "error": error })), UNREACHABLE)
-        }
-        Err(error) => Outcome {
-            output: String::new(),
-            complaint: format!("{error}\nNext: {}\n", error.next()),
-            exit_status: UNREACHABLE,
-        },
+        Err(error) => Outcome { exit_status: UNREACHABLE, ..Outcome::failed(args.json, &error) },
     }
 }
 
@@ -62,11 +51,12 @@ fn show(report: &Report) -> String {
             "No device is connected.\nNext: Plug a device in; see `biotrust doctor` if it does not appear.\n",
         );
     } else {
-        text.push_str(&table(&report.devices));
+        text.push_str(&table(&report.devices, report.now()));
     }
     for notice in report.notices() {
         text.push_str(&format!("Note: {notice}\n"));
     }
+    text.push_str(&server(report));
     let ailing = report.devices.iter().filter(|device| device.needs_attention()).count();
     let address = match &report.sbi {
         Some(sbi) => format!("serves {}", plain(&sbi.url)),
@@ -86,12 +76,12 @@ fn show(report: &Report) -> String {
     text
 }
 
-fn table(devices: &[Device]) -> String {
+fn table(devices: &[Device], now: UtcMillis) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["Device", "Kind", "State", "Reason", "Who can mend it", "Next step"]);
+        .set_header(["Device", "Kind", "State", "Keys", "Reason", "Who can mend it", "Next step"]);
     if !table.is_tty() {
         table.set_width(WIDTH);
     }
@@ -100,10 +90,27 @@ fn table(devices: &[Device]) -> String {
             device.name(),
             device.kind(),
             device.state(),
+            device.keys(now),
             device.why(),
             device.who(),
             device.next(),
         ]);
     }
     format!("{}\n", table.trim_fmt())
+}
+
+/// Where devices are managed from, and what time it is; nothing where nobody manages them.
+fn server(report: &Report) -> String {
+    let (Some(server), Some(time)) = (&report.management_server, &report.time) else { return String::new() };
+    let time = match (time.trusted, time.age_s, time.skew_ms) {
+        (true, Some(age), Some(skew)) => format!(
+            "its time was told {} ago, this host's clock is {}.{:03} s {}",
+            span(age),
+            skew.unsigned_abs() / 1000,
+            skew.unsigned_abs() % 1000,
+            if skew < 0 { "behind" } else { "ahead" },
+        ),
+        _ => format!("no time from it: {}", plain(time.why_not.as_deref().unwrap_or_default())),
+    };
+    format!("Managed by {}; {time}\n", plain(server))
 }

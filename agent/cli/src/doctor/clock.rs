@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use biotrust_model::time::UtcMillis;
 
 use super::Finding;
-use crate::report::Report;
+use crate::report::{Report, span};
 use crate::text::{count, plain};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -39,6 +39,35 @@ fn judge(now: UtcMillis, installed: Option<UtcMillis>) -> Finding {
         Some(_) => Finding::ok(NAME, format!("it is {}", now.to_wire())),
         None => Finding::skip(NAME, "this program's own date cannot be read"),
     }
+}
+
+/// The skew from which on somebody should look, and the one from which on clients refuse what devices sign.
+const SKEW_WARN_MS: u64 = 30_000;
+const SKEW_FAIL_MS: u64 = 300_000;
+
+/// How the host's clock compares with the management server's time, where there is a server.
+pub(super) fn trusted(report: &Report) -> Option<Finding> {
+    const NAME: &str = "trusted time";
+    const NEXT: &str =
+        "Connect this host to the management server; see `biotrust status` for why it is not reached.";
+    report.management_server.as_ref()?;
+    let time = report.time.as_ref()?;
+    let Some(skew) = time.skew_ms.filter(|_| time.trusted) else {
+        let why = time.why_not.as_deref().map_or_else(|| "the server has not told it".into(), plain);
+        return Some(Finding::warn(NAME, why, NEXT));
+    };
+    let side = if skew < 0 { "behind" } else { "ahead of" };
+    let text = format!(
+        "this host's clock is {}.{:03} s {side} the management server's time, which was told {} ago",
+        skew.unsigned_abs() / 1000,
+        skew.unsigned_abs() % 1000,
+        span(time.age_s.unwrap_or_default())
+    );
+    Some(match skew.unsigned_abs() {
+        SKEW_FAIL_MS.. => Finding::fail(NAME, format!("{text}: clients refuse what is signed"), SET_CLOCK),
+        SKEW_WARN_MS.. => Finding::warn(NAME, text, SET_CLOCK),
+        _ => Finding::ok(NAME, text),
+    })
 }
 
 /// Certificates that are over, or soon will be.
@@ -92,9 +121,29 @@ mod tests {
     }
 
     #[test]
+    fn a_skew_is_told_before_it_hurts() {
+        let verdict = |skew_ms| {
+            let time = crate::report::Time { trusted: true, skew_ms, age_s: Some(60), ..Default::default() };
+            let report = Report {
+                time: Some(time),
+                management_server: Some("https://mgmt.example/".into()),
+                ..Report::default()
+            };
+            trusted(&report).map(|finding| finding.verdict)
+        };
+        assert_eq!(verdict(Some(-29_999)), Some(Verdict::Ok));
+        assert_eq!(verdict(Some(-30_000)), Some(Verdict::Warn));
+        assert_eq!(verdict(Some(300_000)), Some(Verdict::Fail));
+        assert_eq!(verdict(None), Some(Verdict::Warn), "no time at all");
+        assert!(trusted(&Report::default()).is_none(), "nobody manages this host");
+    }
+
+    #[test]
     fn certificates_are_judged_by_their_end() {
-        let device =
-            |not_after: String| Device { certificate: Some(Certificate { not_after }), ..Device::default() };
+        let device = |not_after: String| Device {
+            certificate: Some(Certificate { not_after, ..Certificate::default() }),
+            ..Device::default()
+        };
         let day = |n: i64| UtcMillis(NOW.0 + n * DAY).to_wire();
         let verdicts = |devices| {
             let report = Report { devices, ..Report::default() };
