@@ -26,7 +26,7 @@ pub(crate) struct Controller {
     rom: Rom,
     flash: Flash,
     require_time: bool,
-    boot: Mutex<Arc<Boot>>,
+    boot: Mutex<Boot>,
     faults: Mutex<Faults>,
 }
 
@@ -46,7 +46,7 @@ impl Controller {
             identity,
             ftm,
             require_time: options.require_time,
-            boot: Mutex::new(Arc::new(Boot::NoPower)),
+            boot: Mutex::new(Boot::NoPower),
             faults: Mutex::default(),
         };
         controller.set_faults(options.faults);
@@ -61,7 +61,7 @@ impl Controller {
             Boot::Running(running) => self.run(running),
             other => other,
         };
-        *lock(&self.boot) = Arc::new(boot);
+        *lock(&self.boot) = boot;
     }
 
     fn run(&self, running: Running) -> Boot {
@@ -88,7 +88,7 @@ impl Controller {
 
     /// What runs.
     pub(crate) fn running(&self) -> Result<Running, Refusal> {
-        match &**lock(&self.boot) {
+        match &*lock(&self.boot) {
             Boot::Running(running) => Ok(running.clone()),
             Boot::Halted(why) => Err((DeviceErrorKind::NotReady, format!("secure boot halted: {why}"))),
             Boot::NoPower => Err((DeviceErrorKind::NotReady, "the power went during the start".to_owned())),
