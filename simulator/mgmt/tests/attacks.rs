@@ -1,5 +1,7 @@
 //! What must not work, each with the check that stops it, and a control that shows that only the attack was wrong.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests
+
 mod common;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The command line: a set-up is made, and an operator's orders arrive.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt as _;

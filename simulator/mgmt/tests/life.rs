@@ -1,5 +1,7 @@
 //! The life of devices, on both databases.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests
+
 mod common;
 
 use std::time::Duration;

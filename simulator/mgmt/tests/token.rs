@@ -1,6 +1,8 @@
 //! The issuing key in a PKCS#11 token: SoftHSM, in a process of its own, because it takes its configuration from the
 //! environment.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests
+
 mod common;
 
 use std::path::{Path, PathBuf};

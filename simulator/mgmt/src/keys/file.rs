@@ -29,7 +29,7 @@ pub fn chain(file: &Path) -> anyhow::Result<Vec<Certificate>> {
 ///
 /// # Errors
 /// Everything else.
-pub fn owner_only(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn owner_only(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let shown = file.display();
     let mut open = std::fs::File::open(file).with_context(|| format!("cannot read {shown}"))?;
     let about = open.metadata().with_context(|| format!("cannot read {shown}"))?;

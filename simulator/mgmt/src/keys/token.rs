@@ -123,7 +123,11 @@ impl Token {
             .find(|slot| self.context.get_token_info(*slot).is_ok_and(|info| info.label() == self.label))
             .ok_or_else(|| TokenError::NoToken(self.label.clone()))?;
         let session = self.context.open_ro_session(slot).map_err(module("opening a session"))?;
-        session.login(UserType::User, Some(&self.pin)).map_err(module("logging in"))?;
+        match session.login(UserType::User, Some(&self.pin)) {
+            // One login counts for all sessions of a process.
+            Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+            Err(why) => return Err(module("logging in")(why)),
+        }
         let wanted = [
             Attribute::Class(ObjectClass::PRIVATE_KEY),
             Attribute::KeyType(KeyType::RSA),

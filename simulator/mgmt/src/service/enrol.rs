@@ -13,7 +13,7 @@ use biotrust_model::Level;
 use biotrust_model::evidence::EvidencePurpose;
 use biotrust_model::time::UtcMillis;
 
-use super::refusal::{refuse, refuse_for_now};
+use super::refusal::{deregistered, refuse, refuse_for_now};
 use super::sender::Standing;
 use super::{Outcome, Service};
 use crate::config::Approval;
@@ -188,10 +188,6 @@ fn may_enrol(kind: RequestKind, device: Option<&Device>) -> Result<(), Refusal> 
         (None | Some(DeviceState::Approved), _) => {
             Err(refuse("state", "the device is not registered", "register it first"))
         }
-        (Some(DeviceState::Deregistering | DeviceState::Deregistered), _) => Err(refuse(
-            "state",
-            "the device was de-registered",
-            "have the provider's operator approve it again, then plug it in again",
-        )),
+        (Some(DeviceState::Deregistering | DeviceState::Deregistered), _) => Err(deregistered()),
     }
 }

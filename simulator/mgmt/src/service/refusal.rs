@@ -11,3 +11,12 @@ pub(super) fn refuse(check: &str, text: impl Into<String>, next: &str) -> Refusa
 pub(super) fn refuse_for_now(check: &str, text: impl Into<String>, next: &str) -> Refusal {
     Refusal { retry_s: Some(900), ..refuse(check, text, next) }
 }
+
+/// The keys of the device were ordered to go.
+pub(super) fn deregistered() -> Refusal {
+    refuse(
+        "state",
+        "the device was de-registered",
+        "have the provider's operator approve it again, then plug it in again",
+    )
+}

@@ -9,7 +9,7 @@ use biotrust_mgmt::envelope::{Received, Sender};
 use biotrust_mgmt::message::RequestKind;
 use biotrust_model::time::UtcMillis;
 
-use super::refusal::refuse;
+use super::refusal::{deregistered, refuse};
 use super::{Outcome, Service};
 use crate::store::{Device, DeviceState, Key};
 
@@ -46,6 +46,9 @@ impl Service {
         }
         let taken = device.as_ref().filter(|device| device.state != DeviceState::Approved);
         if let Some(device) = taken.filter(|_| kind != RequestKind::Time) {
+            if device.chip_key.is_none() && device.state != DeviceState::Registered {
+                return Err(deregistered().into());
+            }
             let (text, next) = if device.chip_key.is_some() {
                 (
                     "this serial number belongs to a chip, which must sign",

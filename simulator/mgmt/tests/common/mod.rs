@@ -1,10 +1,10 @@
 //! A server in this process, and devices that talk to it as a host does: black box, through TLS.
 
 #![allow(dead_code, unreachable_pub)] // each test program uses a part of it
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests
 
 pub mod postgres;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -400,9 +400,4 @@ pub fn refusal(reply: ReplyBody) -> Refusal {
 /// A reply as another signer would make it.
 pub fn reply_payload(request: &Request, body: ReplyBody, now: UtcMillis) -> String {
     Reply { re: request.id, at: now, digital_id: request.digital_id.clone(), body }.payload()
-}
-
-pub fn files(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
