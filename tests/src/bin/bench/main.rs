@@ -5,6 +5,7 @@
 //! and the exit status stays 0.
 
 mod floor;
+mod library;
 mod load;
 mod rig;
 
@@ -14,6 +15,7 @@ use anyhow::{Context as _, Result};
 use comfy_table::{Table, presets};
 
 use floor::Signer;
+use library::Library;
 use load::Latencies;
 use rig::{Devices, Rig};
 
@@ -34,6 +36,12 @@ fn main() -> Result<()> {
     say("floors: RSA-2048 signatures, base64");
     let signer = Signer::new()?;
     say(&format!("  one signature takes {}", millis(signer.time(1000)?)));
+
+    say("libraries: evidence, trust store");
+    let library = Library::new();
+    rows.extend(library.evidence()?);
+    rows.push(library.store()?);
+    drop(library);
 
     say("six L0 devices: discovery, info, capture, load");
     let devices = Devices::start("all", "l0")?;
@@ -201,6 +209,10 @@ fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
 
 fn millis(span: Duration) -> String {
     format!("{:.2} ms", span.as_secs_f64() * 1e3)
+}
+
+fn micros(span: Duration) -> String {
+    format!("{:.1} us", span.as_secs_f64() * 1e6)
 }
 
 fn megabytes(bytes: u64) -> String {
