@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use biotrust_certs::{Csr, FtmStore};
 use biotrust_model::DeviceIdentity;
-use biotrust_model::evidence::{Binding, Proof};
+use biotrust_model::evidence::{Binding, EvidencePurpose, Proof};
 use biotrust_model::time::UtcMillis;
 
 use crate::Challenge;
@@ -174,7 +174,6 @@ fn device_key(
     proven: &Proven,
     wanted: Option<&[u8]>,
 ) -> Option<Vec<u8>> {
-    use biotrust_model::evidence::EvidencePurpose;
     let needed = wanted.is_some() || payload.purpose == EvidencePurpose::DeviceKey;
     let found = match (&proven.device_key, wanted) {
         (Err(text), _) => Err(text.clone()),
