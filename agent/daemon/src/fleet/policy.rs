@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use biotrust_attest::metadata::Metadata;
 
 use super::state::{Event, Hold};
+use super::unit::Unit;
 use super::{Encryption, Fleet, Inner};
 
 impl Fleet {
@@ -45,9 +46,8 @@ impl Fleet {
     pub fn set_held(&self, serial: &str, why: Option<&str>) -> bool {
         let mut named = self.0.open_units();
         named.retain(|(_, session)| session.description.identity.serial_no == serial);
-        let noted =
-            named.iter().map(|(unit, _)| unit.note(Event::Held(Hold::Management, why.map(str::to_owned))));
-        if noted.fold(false, |any, changed| any || changed) {
+        let note = |unit: &Unit| unit.note(Event::Held(Hold::Management, why.map(str::to_owned)));
+        if named.iter().filter(|(unit, _)| note(unit)).count() > 0 {
             self.0.publish();
         }
         !named.is_empty()

@@ -12,7 +12,9 @@
 )]
 
 mod attestation;
+mod host;
 mod management;
+mod memory;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -111,6 +113,10 @@ impl Host {
     }
 
     pub fn start_with(settings: Settings, models: Option<Metadata>, state: TempDir) -> Self {
+        Self::start_on(&FtmSettings::Software { seal: None }, settings, models, state)
+    }
+
+    pub fn start_on(ftm: &FtmSettings, settings: Settings, models: Option<Metadata>, state: TempDir) -> Self {
         let pki = &workshop().pki;
         let trust = Trust {
             device: pki.store().unwrap(),
@@ -120,7 +126,7 @@ impl Host {
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(state.path()).unwrap();
-        let ftm = host_ftm(state.path(), &FtmSettings::Software { seal: None }).unwrap();
+        let ftm = host_ftm(state.path(), ftm).unwrap();
         let fleet = Fleet::new(settings, trust, store, ftm, drivers(&clock), clock).unwrap();
         let links = TempDir::new().unwrap();
         fleet.watch(Some(links.path().to_owned()), Vec::new()).unwrap();
