@@ -4,11 +4,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use biotrust_certs::TestPki;
+use biotrust_attest::manifest::{self, MAX_IMAGE, Manifest};
+use biotrust_attest::signed;
+use biotrust_certs::{SignerPurpose, TestPki};
 use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
@@ -19,9 +21,6 @@ use crate::config::Config;
 use crate::init::{Materials, init};
 use crate::service::random;
 use crate::store::{Device, Event, Store};
-
-/// Largest firmware image.
-const MAX_IMAGE: u64 = 64 << 20;
 
 /// The management server of a device provider, and its operator's commands.
 #[derive(Debug, Parser)]
@@ -179,11 +178,11 @@ async fn order(command: Command, store: &Store, now: UtcMillis, out: &mut dyn Wr
             (serial, done, "de-registration ordered; the keys go at the device's next poll".to_owned())
         }
         Command::Update { serial, manifest, image } => {
-            let known = store.device(&serial).await?.is_some();
-            if known {
-                update(store, &serial, &manifest, &image, now).await?;
+            let device = store.device(&serial).await?;
+            if let Some(device) = &device {
+                update(store, device, &manifest, &image, now).await?;
             }
-            (serial, known, "update ordered; it begins at the device's next poll".to_owned())
+            (serial, device.is_some(), "update ordered; it begins at the device's next poll".to_owned())
         }
     };
     if !done {
@@ -194,11 +193,13 @@ async fn order(command: Command, store: &Store, now: UtcMillis, out: &mut dyn Wr
     Ok(())
 }
 
+/// Orders an update, after a look at what an operator can mix up: files, devices, signers. Whether the signer is trusted
+/// is for the device to say, which has the anchors.
 async fn update(
     store: &Store,
-    serial: &str,
-    manifest: &std::path::Path,
-    image: &std::path::Path,
+    device: &Device,
+    manifest: &Path,
+    image: &Path,
     now: UtcMillis,
 ) -> anyhow::Result<()> {
     let jws =
@@ -207,11 +208,23 @@ async fn update(
     if size == 0 || size > MAX_IMAGE {
         bail!("{} has {size} bytes; 1 to {MAX_IMAGE} are an image", image.display());
     }
-    let image = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    let content = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    check(jws.trim(), device, &content)
+        .with_context(|| format!("{} with {}", manifest.display(), image.display()))?;
     let mut id = [0; 16];
     random(&mut id)?;
-    store.order_update(&hex::encode(id), serial, jws.trim(), image, now).await?;
+    store.order_update(&hex::encode(id), &device.serial, jws.trim(), content, now).await?;
     Ok(())
+}
+
+fn check(jws: &str, device: &Device, image: &[u8]) -> anyhow::Result<()> {
+    let parsed = signed::parse(manifest::TYP, jws, manifest::MAX_LENGTH)?;
+    parsed.verify()?;
+    let signer = parsed.leaf().filter(|leaf| leaf.has_purpose(SignerPurpose::Firmware));
+    let signer = signer.context("the manifest is not signed by a signer of firmware")?;
+    let manifest = Manifest::from_json(&parsed.payload)?;
+    manifest.is_for(signer.subject().organisation().unwrap_or_default(), &device.make, &device.model)?;
+    Ok(manifest.check_image(image)?)
 }
 
 async fn devices(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

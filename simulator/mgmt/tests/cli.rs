@@ -6,9 +6,15 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use biotrust_attest::manifest::{self, Component, Manifest};
+use biotrust_attest::signed::{self, Signer};
+use biotrust_certs::SignerPurpose;
+use biotrust_mgmt::Sha256;
 use biotrust_mgmt::message::{Command, ReplyBody, RequestBody};
+use biotrust_model::DeviceIdentity;
+use biotrust_model::time::{Clock as _, SystemClock};
 use clap::Parser as _;
-use common::{Rig, TestDevice};
+use common::{Rig, TestDevice, WORLD};
 
 /// Runs a command as `biosim mgmt` would; what it wrote, or its complaint.
 async fn mgmt(words: &[&str]) -> Result<String, String> {
@@ -65,13 +71,17 @@ async fn orders_go_from_the_command_line_to_the_device() {
         mgmt(&["--config", config, order, "SN0000000001"]).await.unwrap();
     }
     let files = rig.dir.path();
-    std::fs::write(files.join("manifest"), "m.a.n\n").unwrap();
+    let signed = manifest(&device.identity, &[1, 2, 3]);
+    std::fs::write(files.join("manifest"), format!("{signed}\n")).unwrap();
+    std::fs::write(files.join("other"), [1, 2, 4]).unwrap();
     std::fs::write(files.join("image"), [1, 2, 3]).unwrap();
     std::fs::write(files.join("empty"), []).unwrap();
     let path = |name: &str| files.join(name).to_str().unwrap().to_owned();
     let update = ["--config", config, "update", "SN0000000001", "--manifest", &path("manifest"), "--image"];
     let empty = mgmt(&[&update[..], &[path("empty").as_str()]].concat()).await.unwrap_err();
     assert!(empty.contains("0 bytes"), "{empty}");
+    let other = mgmt(&[&update[..], &[path("other").as_str()]].concat()).await.unwrap_err();
+    assert!(other.contains("other"), "another image than the manifest's: {other}");
     mgmt(&[&update[..], &[path("image").as_str()]].concat()).await.unwrap();
 
     let ReplyBody::Commands { commands, .. } = device.say(&rig, RequestBody::Poll(device.report())).await
@@ -82,7 +92,7 @@ async fn orders_go_from_the_command_line_to_the_device() {
     else {
         panic!("{commands:?}");
     };
-    assert_eq!(manifest, "m.a.n");
+    assert_eq!(*manifest, signed);
     assert_eq!(rig.client.get(rig.url(image)).send().await.unwrap().bytes().await.unwrap(), [1, 2, 3][..]);
 
     mgmt(&["--config", config, "deregister", "SN0000000001"]).await.unwrap();
@@ -98,4 +108,28 @@ async fn orders_go_from_the_command_line_to_the_device() {
     assert_eq!(operator, 4, "{events}");
     let plain = mgmt(&["--config", config, "events", "--last", "1"]).await.unwrap();
     assert_eq!(plain.lines().count(), 1, "{plain}");
+}
+
+/// A signed manifest for an image.
+fn manifest(identity: &DeviceIdentity, image: &[u8]) -> String {
+    let now = SystemClock.now();
+    let content = Manifest {
+        sequence: 1,
+        vendor: identity.device_provider.clone(),
+        make: identity.make.clone(),
+        model: identity.model.clone(),
+        component: Component::Firmware,
+        version: "1.2.4".to_owned(),
+        svn: 4,
+        size: image.len() as u64,
+        sha256: Sha256::of(image).0,
+        precursors: Vec::new(),
+        dependencies: Vec::new(),
+        issued_at: now,
+        best_before: None,
+    };
+    let signer = WORLD.pki.signer(SignerPurpose::Firmware, WORLD.now).unwrap();
+    let unsigned = signed::prepare(manifest::TYP, &Signer::Chain(&signer.chain), &content.to_json()).unwrap();
+    let signature = signer.sign_rs256(unsigned.signing_input());
+    unsigned.attach(&signature)
 }
