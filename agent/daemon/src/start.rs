@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use biotrust_attest::Policy;
 use biotrust_attest::metadata::Metadata;
 use biotrust_certs::{AdopterStore, DeviceStore, FtmStore};
 use biotrust_driver_api::Ftm;
@@ -85,15 +86,17 @@ pub fn host_ftm(config: &Config) -> anyhow::Result<Box<dyn Ftm>> {
 
 /// Where the keys of this host live.
 fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
-    match config.backend {
-        config::FtmBackend::Software => Ok(FtmSettings::Software { seal: None }),
-        config::FtmBackend::Tpm => {
-            let anchors =
-                config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
-            let ek_anchors = anchors.context("[ftm] ek_anchors")?.concat();
-            Ok(FtmSettings::Tpm(TpmSettings { tcti: config.tcti.clone(), ek_anchors }))
+    let tpm = || -> anyhow::Result<TpmSettings> {
+        let anchors = config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
+        let ek_anchors = anchors.context("[ftm] ek_anchors")?.concat();
+        Ok(TpmSettings { tcti: config.tcti.clone(), ek_anchors })
+    };
+    Ok(match config.backend {
+        config::FtmBackend::Software => {
+            FtmSettings::Software { seal: config.seal_to_tpm.then(tpm).transpose()? }
         }
-    }
+        config::FtmBackend::Tpm => FtmSettings::Tpm(tpm()?),
+    })
 }
 
 /// The certificates in a file; DER.
@@ -121,7 +124,15 @@ fn settings(config: &Config, url: &str) -> Settings {
         hard_ceiling: sbi.hard_ceiling,
         streams_per_device: config.limits.streams_per_device,
         callback_id: url.to_owned(),
-        attestation: Attestation { interval: config.attestation.interval, ..Attestation::default() },
+        attestation: Attestation {
+            interval: config.attestation.interval,
+            required: config.attestation.required,
+            policy: Policy {
+                clock_tolerance: config.attestation.clock_tolerance,
+                l1_without_metadata: config.attestation.l1_without_metadata,
+                ..Policy::default()
+            },
+        },
         require_time: config.management.require_time,
     }
 }

@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use biotrust_daemon::config::{Config, ConfigError, LogFormat, ServedPurpose, load};
+use biotrust_daemon::config::{Config, ConfigError, FtmBackend, LogFormat, ServedPurpose, load};
 use biotrust_driver_api::DigitalIdKey;
 use biotrust_model::{Env, Language, ProblemKind};
 
@@ -96,10 +96,43 @@ fn every_key_is_read() {
             [trust]
             device_anchors = ["{pem}"]
             ftm_anchors = ["{pem}", "{pem}"]
+            [ftm]
+            backend = "tpm"
+            tcti = "swtpm:host=127.0.0.1,port=2321"
+            seal_to_tpm = true
+            ek_anchors = ["{pem}"]
+            [attestation]
+            interval_s = 60
+            required = true
+            l1_without_metadata = false
+            clock_tolerance_s = 5
+            [metadata]
+            file = "{pem}"
+            anchors = ["{pem}"]
+            grace_days = 0
+            [management]
+            url = "https://mgmt.example:8443/base"
+            anchors = ["{pem}"]
+            organisation = "Example Devices Ltd"
+            poll_s = 30
+            offline_days = 7
+            renew_at_percent = 50
+            require_time = true
             [encryption]
             certificate = "{pem}"
+            anchors = ["{pem}"]
             [encryption.domains]
             "https://auth.example" = "{pem}"
+            [encryption.fetch]
+            anchors = ["{pem}"]
+            interval_s = 600
+            [encryption.fetch.domains]
+            "https://other.example" = "https://ida.example/getCertificate?applicationId=IDA&referenceId=IDA-FIR"
+            [encryption.fetch.token]
+            url = "https://auth.example/v1/authmanager/authenticate/clientidsecretkey"
+            client_id = "mosip-regproc-client"
+            secret_file = "{pem}"
+            app_id = "regproc"
             [serial]
             links = "{links}"
             [[serial.port]]
@@ -134,6 +167,19 @@ fn every_key_is_read() {
         (Duration::from_secs(2), Duration::from_secs(600))
     );
     assert_eq!((config.trust.ftm_anchors.len(), config.encryption.domains.len()), (2, 1));
+    assert_eq!(
+        (config.ftm.backend, config.ftm.tcti.as_str()),
+        (FtmBackend::Tpm, "swtpm:host=127.0.0.1,port=2321")
+    );
+    assert_eq!((config.attestation.interval, config.attestation.required), (Duration::from_secs(60), true));
+    assert!(!config.attestation.l1_without_metadata && config.metadata.grace.is_zero());
+    let management = config.management;
+    assert_eq!(management.url.unwrap().to_string(), "https://mgmt.example:8443/base");
+    assert_eq!((management.poll, management.renew_at_percent), (Duration::from_secs(30), 50));
+    assert_eq!((management.offline, management.require_time), (Duration::from_secs(7 * 86_400), true));
+    let fetch = config.encryption.fetch.unwrap();
+    assert_eq!((fetch.interval, fetch.domains.len()), (Duration::from_secs(600), 1));
+    assert_eq!(fetch.token.unwrap().client_id, "mosip-regproc-client");
     assert_eq!(config.serial.port[0].path, Path::new("/dev/ttyNOT-THERE"));
     assert_eq!(
         (config.log.format, config.state.directory.as_path()),
@@ -195,6 +241,19 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         ("[trust]\nftm_anchors = [\"/\"]\n", "2:15", "is not a file"),
         ("[encryption]\ncertificate = \"ida.pem\"\n", "2:15", "is not an absolute path"),
         ("[encryption.domains]\n\"x\" = \"/not/there\"\n", "2:7", "No such file"),
+        ("[ftm]\nbackend = \"hsm\"\n", "2:11", "`software` or `tpm`"),
+        ("[ftm]\ntcti = \"cmd:sh\"\n", "2:8", "`cmd` is none of `device`, `swtpm`"),
+        ("[attestation]\ninterval_s = 59\n", "2:14", "59 is out of range, allowed is 60 to 2592000"),
+        ("[attestation]\ninterval = 60\n", "2:1", "unknown field `interval`, expected one of `interval_s`"),
+        ("[metadata]\ngrace_days = 366\n", "2:14", "366 is out of range, allowed is 0 to 365"),
+        ("[management]\nurl = \"http://m.example\"\n", "2:7", "does not begin with https://"),
+        ("[management]\nurl = \"https://me:pw@m.example\"\n", "2:7", "no user and no password"),
+        ("[management]\nurl = \"m.example\"\n", "2:7", "is not a URL"),
+        ("[management]\nrenew_at_percent = 96\n", "2:20", "96 is out of range, allowed is 10 to 95"),
+        ("[management]\norganisation = \" \"\n", "2:16", "leave the key out"),
+        ("[management]\nserver = \"x\"\n", "2:1", "unknown field `server`, expected one of `url`, `anchors`"),
+        ("[encryption.fetch]\nurl = \"https://a.example\"\n", "1:1", "missing field `anchors`"),
+        ("[encryption.fetch]\nsecret = \"s\"\n", "2:1", "unknown field `secret`"),
         ("[serial]\nlinks = \"/not/there\"\n", "2:9", "No such file"),
         ("[[serial.port]]\nbaud = 9600\n", "2:1", "unknown field `baud`, expected `path`"),
         ("[[serial.port]]\n", "1:1", "missing field `path`"),
@@ -215,6 +274,40 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         assert!(error.contains(says), "{text:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+/// What no line alone is wrong about.
+#[test]
+fn keys_that_need_or_exclude_each_other_are_told_together() {
+    let files = Files::new();
+    let pem = files.write("any.pem", "");
+    let pem = pem.display();
+    let fetch = format!("[encryption.fetch]\nanchors = [\"{pem}\"]\n");
+    for (text, says) in [
+        (
+            "[management]\nurl = \"https://m.example\"\n".to_owned(),
+            "[management] url needs [management] anchors",
+        ),
+        ("[management]\nrequire_time = true\n".to_owned(), "require_time needs [management] url"),
+        (format!("[metadata]\nfile = \"{pem}\"\n"), "[metadata] file needs [metadata] anchors"),
+        (fetch.clone(), "[encryption.fetch] needs a url"),
+        (
+            format!("[encryption]\ncertificate = \"{pem}\"\n{fetch}url = \"https://a.example\"\n"),
+            "keep one of the two",
+        ),
+        (
+            format!(
+                "[encryption.domains]\nx = \"{pem}\"\n{fetch}[encryption.fetch.domains]\nx = \"https://a.example\"\n"
+            ),
+            "\"x\" is in [encryption.domains] and in [encryption.fetch.domains]",
+        ),
+    ] {
+        let error = files.load(&text).unwrap_err().to_string();
+        assert!(error.contains(says) && error.lines().count() == 1, "{text:?}: {error}");
+    }
+    // two files may each hold a half
+    files.write("conf.d/10-mgmt.toml", &format!("[management]\nanchors = [\"{pem}\"]\n"));
+    files.load("[management]\nurl = \"https://m.example\"\n").unwrap();
 }
 
 #[test]
@@ -257,8 +350,10 @@ fn the_document_lists_every_key() {
         }
     }
     assert!(count > 30, "the test has seen {count} keys only");
-    for key in keys("[[serial.port]]") {
-        assert!(text.contains(&format!("`{key}`")), "[[serial.port]] {key} is not explained");
+    for table in ["[[serial.port]]", "[encryption.fetch]", "[encryption.fetch.token]"] {
+        for key in keys(table) {
+            assert!(text.contains(&format!("`{key}`")), "{table} {key} is not explained");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use biotrust_daemon::control::{
-    About, ControlError, ControlErrorKind, Limits, Service, Socket, WaitFor, serve,
+    About, Care, ControlError, ControlErrorKind, FtmChallenge, Limits, Service, Socket, WaitFor, serve,
 };
 use biotrust_model::DeviceStatus;
 use serde_json::{Value, json};
@@ -79,6 +79,61 @@ impl Service for Fake {
         known(serial)?;
         self.destroyed.lock().unwrap().push(serial.to_owned());
         Ok(())
+    }
+}
+
+/// Answers with what it was asked for.
+impl Care for Fake {
+    async fn rotate(&self, serial: &str) -> Result<Value, ControlError> {
+        known(serial).map(|()| json!({ "rotate": serial }))
+    }
+
+    fn evidence(&self, serial: &str) -> Result<Value, ControlError> {
+        known(serial).map(|()| json!({ "evidence": serial }))
+    }
+
+    async fn forget(&self, serial: &str) -> Result<Value, ControlError> {
+        Ok(json!({ "forget": serial }))
+    }
+
+    async fn deregister(&self, serial: &str) -> Result<Value, ControlError> {
+        known(serial).map(|()| json!({ "deregister": serial }))
+    }
+
+    async fn time(&self, serial: &str) -> Result<Value, ControlError> {
+        known(serial).map(|()| json!({ "time": serial }))
+    }
+
+    async fn update_begin(&self, serial: &str, manifest: String) -> Result<Value, ControlError> {
+        known(serial).map(|()| json!({ "begin": manifest }))
+    }
+
+    fn update_data(&self, update: u64, data: Vec<u8>) -> Result<Value, ControlError> {
+        Ok(json!({ "update": update, "data": data }))
+    }
+
+    async fn update_finish(&self, update: u64) -> Result<Value, ControlError> {
+        Ok(json!({ "finish": update }))
+    }
+
+    async fn ftm_status(&self) -> Result<Value, ControlError> {
+        Ok(json!({ "kind": "software" }))
+    }
+
+    async fn ftm_request(&self, challenge: FtmChallenge) -> Result<Value, ControlError> {
+        Ok(json!([challenge.common_name, challenge.organisation, challenge.binding]))
+    }
+
+    async fn ftm_activate(&self, credential: Vec<u8>, secret: Vec<u8>) -> Result<Value, ControlError> {
+        Ok(json!([credential, secret]))
+    }
+
+    async fn ftm_install(
+        &self,
+        identity: Vec<Vec<u8>>,
+        attestation: Vec<Vec<u8>>,
+    ) -> Result<Value, ControlError> {
+        Ok(json!([identity, attestation]))
     }
 }
 
@@ -212,6 +267,30 @@ async fn enrolment_goes_there_and_back() {
 }
 
 #[tokio::test]
+async fn every_order_arrives_with_what_it_says() {
+    let rig = Rig::start();
+    for (line, result) in [
+        (r#"{"op":"rotate","serial":"SERIAL000001"}"#, json!({ "rotate": "SERIAL000001" })),
+        (r#"{"op":"evidence","serial":"SERIAL000001"}"#, json!({ "evidence": "SERIAL000001" })),
+        (r#"{"op":"forget","serial":"GONE"}"#, json!({ "forget": "GONE" })),
+        (r#"{"op":"deregister","serial":"SERIAL000001"}"#, json!({ "deregister": "SERIAL000001" })),
+        (r#"{"op":"time","serial":"SERIAL000001"}"#, json!({ "time": "SERIAL000001" })),
+        (r#"{"op":"update_begin","serial":"SERIAL000001","manifest":"a.b.c"}"#, json!({ "begin": "a.b.c" })),
+        (r#"{"op":"update_data","update":3,"data":"AQI="}"#, json!({ "update": 3, "data": [1, 2] })),
+        (r#"{"op":"update_finish","update":3}"#, json!({ "finish": 3 })),
+        (r#"{"op":"ftm_status"}"#, json!({ "kind": "software" })),
+        (r#"{"op":"ftm_request","common_name":"T","organisation":"O"}"#, json!(["T", "O", null])),
+        (r#"{"op":"ftm_activate","credential":"AQ==","secret":"Ag=="}"#, json!([[1], [2]])),
+        (
+            r#"{"op":"ftm_install","identity":["AQ=="],"attestation":["Ag==","Aw=="]}"#,
+            json!([[[1]], [[2], [3]]]),
+        ),
+    ] {
+        assert_eq!(rig.ask(line).await, json!({ "ok": true, "result": result }), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_and_changes_nothing() {
     let rig = Rig::start();
     for (line, expected) in [
@@ -225,6 +304,11 @@ async fn what_is_wrong_is_said_and_changes_nothing() {
         (r#"{"op":"enrol_finish","serial":"SERIAL000001"}"#, "bad_request"),
         (r#"{"op":"destroy_key","serial":"OTHER"}"#, "no_such_device"),
         (r#"{"op":"enrol_begin","serial":"OTHER"}"#, "no_such_device"),
+        (r#"{"op":"rotate","serial":"OTHER"}"#, "no_such_device"),
+        (r#"{"op":"update_data","update":3,"data":"_w=="}"#, "bad_request"),
+        (r#"{"op":"update_data","update":-1,"data":""}"#, "bad_request"),
+        (r#"{"op":"ftm_install","identity":[]}"#, "bad_request"),
+        (r#"{"op":"capture","serial":"SERIAL000001"}"#, "bad_request"),
     ] {
         assert_eq!(code(&rig.ask(line).await), expected, "{line}");
     }

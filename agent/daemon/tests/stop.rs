@@ -72,6 +72,8 @@ fn refused<T>() -> Result<T, ControlError> {
     Err(ControlError::new(control::ControlErrorKind::Refused, "there are no devices"))
 }
 
+impl control::Care for Fake {}
+
 impl control::Service for Fake {
     fn status(&self) -> serde_json::Value {
         serde_json::json!({})

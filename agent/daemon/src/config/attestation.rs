@@ -17,6 +17,8 @@ pub struct Ftm {
     /// Where the TPM is, in the spelling of the TSS (`device:/dev/tpmrm0`, `swtpm:host=...,port=...`).
     #[serde(deserialize_with = "value::tcti")]
     pub tcti: String,
+    /// With key files: encrypt their key to the TPM at `tcti`.
+    pub seal_to_tpm: bool,
     /// PEM files of the TPM makers' authorities: the endorsement key is believed under one of these only.
     #[serde(deserialize_with = "value::files")]
     pub ek_anchors: Vec<PathBuf>,
@@ -27,6 +29,7 @@ impl Default for Ftm {
         Self {
             backend: FtmBackend::default(),
             tcti: String::from("device:/dev/tpmrm0"),
+            seal_to_tpm: false,
             ek_anchors: Vec::new(),
         }
     }
@@ -50,11 +53,23 @@ pub struct Attestation {
     /// A device that is in use is asked again after this time.
     #[serde(rename = "interval_s", deserialize_with = "value::seconds::<60, 2_592_000, _>")]
     pub interval: Duration,
+    /// Refuse an L1 device that cannot prove anything, instead of serving it as L0.
+    pub required: bool,
+    /// Grant L1 to a device whose trust module is proven, where there is no list of models ([metadata]).
+    pub l1_without_metadata: bool,
+    /// How far the clock of a device or of its evidence may be off.
+    #[serde(rename = "clock_tolerance_s", deserialize_with = "value::seconds::<1, 300, _>")]
+    pub clock_tolerance: Duration,
 }
 
 impl Default for Attestation {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(86_400) }
+        Self {
+            interval: Duration::from_secs(86_400),
+            required: false,
+            l1_without_metadata: true,
+            clock_tolerance: Duration::from_secs(30),
+        }
     }
 }
 

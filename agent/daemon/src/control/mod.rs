@@ -63,19 +63,26 @@ pub trait Service: Send + Sync + 'static {
     fn destroy_key(&self, serial: &str) -> impl Future<Output = Result<(), ControlError>> + Send;
 }
 
-/// What the socket needs of those who take care of devices. Each answer is an object for the peer.
+/// What the socket needs of those who take care of devices. Each answer is an object for the peer; who cannot do something
+/// refuses it.
 pub trait Care: Service {
     /// Has a new device key certified by the management server, now.
     ///
     /// # Errors
     /// No such device, no server, or why there is no certificate.
-    fn rotate(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn rotate(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = serial;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// The evidence of the last appraisal.
     ///
     /// # Errors
     /// No such device, or there is none.
-    fn evidence(&self, serial: &str) -> Result<Value, ControlError>;
+    fn evidence(&self, serial: &str) -> Result<Value, ControlError> {
+        let _ = serial;
+        Err(ControlError::not_here())
+    }
 
     /// Evidence that answers a challenge of the peer's own, about the device key that is in use: for a verifier who has to
     /// believe nobody.
@@ -86,25 +93,37 @@ pub trait Care: Service {
         &self,
         serial: &str,
         challenge: Challenge,
-    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = (serial, challenge);
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Forgets what is remembered of devices with this serial number, so that the next one is taken as it comes.
     ///
     /// # Errors
     /// When the state cannot be written.
-    fn forget(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn forget(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = serial;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Destroys the device keys and tells the management server so, where there is one.
     ///
     /// # Errors
     /// No such device or key.
-    fn deregister(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn deregister(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = serial;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// What the time is, for this host and for the device.
     ///
     /// # Errors
     /// No such device.
-    fn time(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn time(&self, serial: &str) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = serial;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Takes an update: verifies the manifest and makes room for an image.
     ///
@@ -114,25 +133,36 @@ pub trait Care: Service {
         &self,
         serial: &str,
         manifest: String,
-    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = (serial, manifest);
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Takes the next piece of the image.
     ///
     /// # Errors
     /// No such update, or the image is longer than its manifest says.
-    fn update_data(&self, update: u64, data: Vec<u8>) -> Result<Value, ControlError>;
+    fn update_data(&self, update: u64, data: Vec<u8>) -> Result<Value, ControlError> {
+        let _ = (update, data);
+        Err(ControlError::not_here())
+    }
 
     /// The image is complete: hands it to the device.
     ///
     /// # Errors
     /// No such update, or the image or the device refuses.
-    fn update_finish(&self, update: u64) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn update_finish(&self, update: u64) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = update;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// The trust module of this host.
     ///
     /// # Errors
     /// When it does not answer.
-    fn ftm_status(&self) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    fn ftm_status(&self) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        async { Err(ControlError::not_here()) }
+    }
 
     /// What its provider needs to certify it.
     ///
@@ -141,7 +171,10 @@ pub trait Care: Service {
     fn ftm_request(
         &self,
         challenge: FtmChallenge,
-    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = challenge;
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Opens a secret that its provider protected for it: the proof that it is the chip of the request.
     ///
@@ -151,7 +184,10 @@ pub trait Care: Service {
         &self,
         credential: Vec<u8>,
         secret: Vec<u8>,
-    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = (credential, secret);
+        async { Err(ControlError::not_here()) }
+    }
 
     /// Installs the certificates of its identity and its attestation key: own one first, DER.
     ///
@@ -161,7 +197,10 @@ pub trait Care: Service {
         &self,
         identity: Vec<Vec<u8>>,
         attestation: Vec<Vec<u8>>,
-    ) -> impl Future<Output = Result<Value, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Value, ControlError>> + Send {
+        let _ = (identity, attestation);
+        async { Err(ControlError::not_here()) }
+    }
 }
 
 /// For what a trust module is to be certified.
@@ -239,6 +278,10 @@ impl ControlError {
     #[must_use]
     pub fn new(kind: ControlErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    fn not_here() -> Self {
+        Self::new(ControlErrorKind::Refused, "this service does not take care of that")
     }
 }
 
