@@ -1,0 +1,190 @@
+//! The whole daemon with virtual devices on real lines and a real management server: from plug-in to a new key, over the
+//! control socket's own words.
+
+// helpers of tests stand outside of test functions
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use biosim_image::Subject;
+use biosim_mgmt::{Materials, Running};
+use biosim_scanner::{
+    CalibratedSubject, Factory, Kind, Maker, Options, Scene, Spec, VirtualDevice, Workshop,
+};
+use biotrust_certs::{Domain, TestPki};
+use biotrust_daemon::config;
+use biotrust_daemon::control::{Care as _, Service as _};
+use biotrust_daemon::host::Host;
+use biotrust_daemon::run::Devices as _;
+use biotrust_daemon::start;
+use biotrust_model::time::{Clock as _, SystemClock};
+use biotrust_model::{Level, Purpose};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything takes, also on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A provider: its PKI, its devices, its server.
+struct Provider {
+    workshop: Workshop,
+    home: tempfile::TempDir,
+    server: Running,
+}
+
+impl Provider {
+    async fn open() -> Self {
+        let now = SystemClock.now();
+        let pki = Arc::new(TestPki::mint(TestPki::DEFAULT_SPEC, now).unwrap());
+        let workshop = Workshop {
+            seed: 11,
+            maker: Maker {
+                provider: pki.organisation(Domain::Device).to_owned(),
+                provider_id: "EXAMPLE".into(),
+            },
+            subject: Arc::new(CalibratedSubject::new(Subject::new(11, None))),
+            scene: Scene::default(),
+            pki: Arc::clone(&pki),
+            clock: Arc::new(SystemClock),
+            factory: Arc::new(Factory::new(Arc::clone(&pki), Arc::new(SystemClock))),
+        };
+        let home = tempfile::tempdir().unwrap();
+        let materials = Materials {
+            pki: &pki,
+            names: vec!["127.0.0.1".into()],
+            listen: ([127, 0, 0, 1], 0).into(),
+            metadata: None,
+            now,
+        };
+        let file = biosim_mgmt::init(&home.path().join("mgmt"), &materials).unwrap();
+        let config = biosim_mgmt::Config::load(&file).unwrap();
+        let server = biosim_mgmt::serve(config, CancellationToken::new()).await.unwrap();
+        Self { workshop, home, server }
+    }
+
+    fn device(&self, options: &Options) -> VirtualDevice {
+        let spec = Spec { kind: Kind::Face, level: Level::L1, purpose: Purpose::Registration };
+        VirtualDevice::build_with(spec, options, &self.workshop).unwrap()
+    }
+
+    /// A daemon of this provider's customer.
+    fn host(&self) -> Host {
+        let home = self.home.path();
+        let links = home.join("links");
+        std::fs::create_dir_all(&links).unwrap();
+        let write = |name: &str, domain| {
+            let path = home.join(name);
+            std::fs::write(&path, self.workshop.pki.anchors_pem(domain)).unwrap();
+            path.display().to_string()
+        };
+        let (device, ftm) = (write("device.pem", Domain::Device), write("ftm.pem", Domain::Ftm));
+        let text = format!(
+            "[sbi]\nenvironment = \"Developer\"\n\
+             [trust]\ndevice_anchors = [\"{device}\"]\nftm_anchors = [\"{ftm}\"]\n\
+             [management]\nurl = \"https://{}\"\nanchors = [\"{device}\"]\nrequire_time = true\n\
+             [serial]\nlinks = \"{}\"\n[state]\ndirectory = \"{}\"\n",
+            self.server.address,
+            links.display(),
+            home.join("state").display(),
+        );
+        let file = home.join("biotrust.toml");
+        std::fs::write(&file, text).unwrap();
+        let config = config::load(&file).unwrap().config;
+        Host::start(&config, start::trust(&config).unwrap(), "http://127.0.0.1:4501/").unwrap()
+    }
+
+    fn links(&self) -> std::path::PathBuf {
+        self.home.path().join("links")
+    }
+}
+
+fn device(host: &Host, serial: &str) -> Value {
+    let status = host.status();
+    let devices = status["devices"].as_array().unwrap();
+    devices.iter().find(|device| device["serial"] == serial).cloned().unwrap_or_default()
+}
+
+async fn until(host: &Host, serial: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let now = device(host, serial);
+            if holds(&now) {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what} did not come: {:#}", host.status()))
+}
+
+fn plug(device: &VirtualDevice, links: &Path) {
+    device.plug(links).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_registers_rotates_and_leaves() {
+    let provider = Provider::open().await;
+    let host = provider.host();
+    let options = Options { registered: false, require_time: true, ..Options::default() };
+    let scanner = provider.device(&options);
+    let serial = scanner.serial().to_owned();
+    plug(&scanner, &provider.links());
+
+    // registration, with the time first
+    let ready = until(&host, &serial, "registration", |device| device["status"] == "Ready").await;
+    assert_eq!((ready["level"].as_str(), ready["keys_at"].as_str()), (Some("L1"), Some("L1")));
+    assert_eq!(ready["management"]["registered"], true);
+    assert!(ready["attested_s"].is_u64() && ready["management"]["renewal"].is_string(), "{ready:#}");
+    let status = host.status();
+    assert_eq!((&status["time"]["trusted"], status["time"]["skew_ms"].is_i64()), (&true.into(), true));
+    let clocks = host.time(&serial).await.unwrap();
+    assert!(clocks["device"]["skew_ms"].as_i64().is_some_and(|skew| skew.abs() < 2_000), "{clocks}");
+
+    // rotation by a person
+    let before = ready["certificate"]["sha256"].clone();
+    let rotated = host.rotate(&serial).await.unwrap();
+    let after = until(&host, &serial, "the new certificate", |device| {
+        device["status"] == "Ready" && device["certificate"]["sha256"] != before
+    })
+    .await;
+    assert_eq!(rotated["certificate_sha256"], after["certificate"]["sha256"]);
+    assert!(host.evidence(&serial).unwrap()["evidence"].as_str().unwrap().split('.').count() == 3);
+
+    // the daemon starts anew: nothing is registered twice
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+    drop(host);
+    let host = provider.host();
+    let again = until(&host, &serial, "Ready again", |device| device["status"] == "Ready").await;
+    assert_eq!(again["certificate"]["sha256"], after["certificate"]["sha256"]);
+
+    // the end
+    until(&host, &serial, "management", |device| device["management"]["registered"] == true).await;
+    let left = host.deregister(&serial).await.unwrap();
+    assert_eq!(left["told"], true);
+    until(&host, &serial, "Not Registered", |device| device["status"] == "Not Registered").await;
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_the_provider_does_not_believe_is_told_why() {
+    let provider = Provider::open().await;
+    let host = provider.host();
+    let mut options = Options { registered: false, ..Options::default() };
+    options.faults.debug_mode = true;
+    let scanner = provider.device(&options);
+    let serial = scanner.serial().to_owned();
+    plug(&scanner, &provider.links());
+    let refused =
+        until(&host, &serial, "a refusal", |device| device["management"]["refusal"].is_object()).await;
+    assert_eq!(refused["status"], "Not Registered");
+    let notices = host.status()["notices"].to_string();
+    assert!(notices.contains("certifies nothing"), "{notices}");
+    let error = host.rotate(&serial).await.unwrap_err().to_string();
+    assert!(error.contains("debug"), "{error}");
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+}
