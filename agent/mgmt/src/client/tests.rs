@@ -109,7 +109,7 @@ impl World {
                 Answer::Installed
             }
             Job::DestroyKeys => {
-                assert!(self.destroyed_by_order, "keys are destroyed on an order of the server only");
+                assert!(self.destroyed_by_order, "keys are destroyed on an order only");
                 (self.current, self.next) = (None, None);
                 Answer::Destroyed
             }
@@ -359,6 +359,26 @@ fn deregistered_means_no_key_and_no_way_back_by_itself() {
 }
 
 #[test]
+fn a_person_can_deregister_without_a_server_and_it_is_told_later() {
+    for level in [Level::L0, Level::L1] {
+        let mut rig = Rig::new(level);
+        rig.settle();
+        let held = CERTIFICATES[rig.world.current.unwrap()].1.clone();
+        rig.world.destroyed_by_order = true;
+        rig.step(Event::Wished(Wish::Deregister));
+        while !matches!(rig.pending, Some((_, Job::Post(_) | Job::Send(RequestBody::Deregistered { .. })))) {
+            rig.answer();
+        }
+        assert_eq!(rig.world.current, None, "the keys go at once");
+        rig.fail(Failure::Unreachable("no route".to_owned()));
+        rig.kill();
+        rig.pass(DAY);
+        rig.settle();
+        assert_eq!(rig.world.farewells, [held.spki]);
+    }
+}
+
+#[test]
 fn an_update_is_done_once_and_reported() {
     let mut rig = Rig::new(Level::L1);
     rig.settle();
@@ -487,7 +507,7 @@ enum Act {
     Order(u8),
     Refuse(Option<u32>),
     Relent,
-    Wish(bool),
+    Wish(u8),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -505,7 +525,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0u8..4).prop_map(Act::Order),
         1 => prop::option::of(0u32..100_000).prop_map(Act::Refuse),
         1 => Just(Act::Relent),
-        1 => any::<bool>().prop_map(Act::Wish),
+        1 => (0u8..3).prop_map(Act::Wish),
     ]
 }
 
@@ -569,7 +589,11 @@ fn perform(rig: &mut Rig, act: Act) {
             });
         }
         Act::Relent => rig.world.refuse = None,
-        Act::Wish(rotate) => rig.step(Event::Wished(if rotate { Wish::Rotate } else { Wish::Retry })),
+        Act::Wish(n) => {
+            let wish = [Wish::Rotate, Wish::Retry, Wish::Deregister][usize::from(n)];
+            rig.world.destroyed_by_order |= wish == Wish::Deregister;
+            rig.step(Event::Wished(wish));
+        }
     }
 }
 
