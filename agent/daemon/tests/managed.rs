@@ -11,7 +11,7 @@ use std::time::Duration;
 use biosim_image::Subject;
 use biosim_mgmt::{Materials, Running};
 use biosim_scanner::{
-    CalibratedSubject, Factory, Kind, Maker, Options, Scene, Spec, VirtualDevice, Workshop,
+    CalibratedSubject, Factory, Kind, Maker, Options, Release, Scene, Spec, VirtualDevice, Workshop,
 };
 use biotrust_certs::{Domain, TestPki};
 use biotrust_daemon::config;
@@ -21,6 +21,7 @@ use biotrust_daemon::run::Devices as _;
 use biotrust_daemon::start;
 use biotrust_model::time::{Clock as _, SystemClock};
 use biotrust_model::{Level, Purpose};
+use clap::Parser as _;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +84,7 @@ impl Provider {
         let text = format!(
             "[sbi]\nenvironment = \"Developer\"\n\
              [trust]\ndevice_anchors = [\"{device}\"]\nftm_anchors = [\"{ftm}\"]\n\
-             [management]\nurl = \"https://{}\"\nanchors = [\"{device}\"]\nrequire_time = true\n\
+             [management]\nurl = \"https://{}\"\nanchors = [\"{device}\"]\nrequire_time = true\npoll_s = 10\n\
              [serial]\nlinks = \"{}\"\n[state]\ndirectory = \"{}\"\n",
             self.server.address,
             links.display(),
@@ -93,6 +94,15 @@ impl Provider {
         std::fs::write(&file, text).unwrap();
         let config = config::load(&file).unwrap().config;
         Host::start(&config, start::trust(&config).unwrap(), "http://127.0.0.1:4501/").unwrap()
+    }
+
+    /// What the provider's operator types.
+    async fn order(&self, words: &[&str]) {
+        let config = self.home.path().join("mgmt/mgmt.toml").display().to_string();
+        let words = ["mgmt", "--config", &config].into_iter().chain(words.iter().copied());
+        let args = biosim_mgmt::Args::parse_from(words);
+        let mut said = Vec::new();
+        tokio::task::spawn_blocking(move || biosim_mgmt::run(args, &mut said)).await.unwrap().unwrap();
     }
 
     fn links(&self) -> std::path::PathBuf {
@@ -185,6 +195,65 @@ async fn a_device_that_the_provider_does_not_believe_is_told_why() {
     assert!(notices.contains("certifies nothing"), "{notices}");
     let error = host.rotate(&serial).await.unwrap_err().to_string();
     assert!(error.contains("debug"), "{error}");
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+}
+
+/// Once ordered by the server, and once brought by a technician; one that is not for it is refused before anything is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn firmware_is_updated_by_order_and_by_hand() {
+    let provider = Provider::open().await;
+    let host = provider.host();
+    let options = Options { registered: false, release: Release::outdated(), ..Options::default() };
+    let scanner = provider.device(&options);
+    let serial = scanner.serial().to_owned();
+    plug(&scanner, &provider.links());
+    until(&host, &serial, "registration", |device| device["status"] == "Ready").await;
+    let identity = scanner.description().identity;
+
+    let update = provider.workshop.factory.update(&identity, &Release::current()).unwrap();
+    let (manifest, image) = (provider.home.path().join("m.jwt"), provider.home.path().join("i.bin"));
+    std::fs::write(&manifest, &update.manifest).unwrap();
+    std::fs::write(&image, &update.image).unwrap();
+    let (manifest, image) = (manifest.display().to_string(), image.display().to_string());
+    provider.order(&["update", &serial, "--manifest", &manifest, "--image", &image]).await;
+    let version = Release::current().version;
+    until(&host, &serial, "the ordered update", |device| {
+        device["firmware"] == version.as_str() && device["status"] == "Ready"
+    })
+    .await;
+
+    let next = provider.workshop.factory.update(&identity, &Release::next()).unwrap();
+    let mut other = identity.clone();
+    other.model = "ANOTHER".into();
+    let foreign = provider.workshop.factory.update(&other, &Release::next()).unwrap();
+    let error = host.update_begin(&serial, foreign.manifest).await.unwrap_err().to_string();
+    assert!(error.contains("ANOTHER"), "{error}");
+    let error = host.update_begin(&serial, update.manifest).await.err();
+    // what runs may be brought again; what is older may not
+    let old = provider.workshop.factory.update(&identity, &Release::outdated()).unwrap();
+    assert!(error.is_none() && host.update_begin(&serial, old.manifest).await.is_err());
+
+    let begun = host.update_begin(&serial, next.manifest.clone()).await.unwrap();
+    assert_eq!(begun["size"], next.image.len());
+    let number = begun["update"].as_u64().unwrap();
+    let mut flipped = next.image.clone();
+    flipped[10] ^= 1;
+    host.update_data(number, flipped).unwrap();
+    let error = host.update_finish(number).await.unwrap_err().to_string();
+    assert!(error.contains("not the one that was signed"), "{error}");
+
+    let begun = host.update_begin(&serial, next.manifest).await.unwrap();
+    let number = begun["update"].as_u64().unwrap();
+    for piece in next.image.chunks(32 * 1024) {
+        host.update_data(number, piece.to_vec()).unwrap();
+    }
+    assert_eq!(host.update_finish(number).await.unwrap()["from"], version.as_str());
+    let version = Release::next().version;
+    until(&host, &serial, "the update by hand", |device| {
+        device["firmware"] == version.as_str() && device["status"] == "Ready"
+    })
+    .await;
     host.stop();
     host.closed(Duration::from_secs(5)).await;
 }

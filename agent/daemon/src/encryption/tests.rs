@@ -170,3 +170,163 @@ fn a_certificate_must_lead_to_an_anchor_where_there_is_one() {
     let error = format!("{:#}", open(&config).err().unwrap());
     assert!(error.contains("not in the trust store"), "{error}");
 }
+
+/// The authentication server: a login, then the certificate. Counts what is asked of it.
+struct Ida {
+    url: String,
+    logins: Arc<std::sync::atomic::AtomicU32>,
+    /// Certificates (PEM) that it hands out, one after the other; the last one for ever.
+    certificates: Arc<Mutex<Vec<String>>>,
+}
+
+impl Ida {
+    async fn start(pki: &TestPki) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (chain, key) = pki.tls_server(&["127.0.0.1"], UtcMillis(now().0 - 60_000)).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.expose().to_vec());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.into_iter().map(Into::into).collect(), key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let (logins, certificates) = (Arc::<AtomicU32>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (counted, handed) = (Arc::clone(&logins), Arc::clone(&certificates));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = vec![0; 64 * 1024];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                let mut request = String::from_utf8_lossy(&request[..length]).into_owned();
+                if request.starts_with("POST") && !request.contains("secretKey") {
+                    let mut more = vec![0; 64 * 1024];
+                    let length = stream.read(&mut more).await.unwrap_or_default();
+                    request.push_str(&String::from_utf8_lossy(&more[..length]));
+                }
+                let reply = |status: &str, header: &str, body: &str| {
+                    format!(
+                        "HTTP/1.1 {status}\r\n{header}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    )
+                };
+                // each login makes the tokens before it worthless
+                let token = format!("Authorization=token-{}", counted.load(Ordering::Relaxed));
+                let answer = if request.starts_with("POST /login") {
+                    let good = request.contains("\"secretKey\":\"s3cret\"")
+                        && request.contains("\"clientId\":\"me\"");
+                    match good {
+                        true => {
+                            let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
+                            let cookie =
+                                format!("Set-Cookie: Authorization=token-{number}; Path=/; HttpOnly\r\n");
+                            reply("200 OK", &cookie, r#"{"response":{"status":"Success"},"errors":[]}"#)
+                        }
+                        false => reply(
+                            "200 OK",
+                            "",
+                            r#"{"response":null,"errors":[{"errorCode":"KER-ATH-003","message":"wrong secret"}]}"#,
+                        ),
+                    }
+                } else if request.to_lowercase().contains(&format!("cookie: {}", token.to_lowercase())) {
+                    let mut certificates = handed.lock().unwrap();
+                    let pem =
+                        if certificates.len() > 1 { certificates.remove(0) } else { certificates[0].clone() };
+                    let body = serde_json::json!({ "response": { "certificate": pem }, "errors": null });
+                    reply("200 OK", "", &body.to_string())
+                } else {
+                    reply(
+                        "401 Unauthorized",
+                        "",
+                        r#"{"errors":[{"errorCode":"KER-ATH-401","message":"Authentication Failed"}]}"#,
+                    )
+                };
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { url, logins, certificates }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_fetched_after_a_login_remembered_and_replaced() {
+    use std::sync::atomic::Ordering;
+    let pki = pki();
+    let ida = Ida::start(&pki).await;
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let token = config::Token {
+        url: format!("{}/login", ida.url).parse().unwrap(),
+        client_id: "me".into(),
+        secret_file: file("secret", "s3cret\n"),
+        app_id: "regproc".into(),
+    };
+    let config = config::Encryption {
+        fetch: Some(config::Fetch {
+            url: Some(format!("{}/getCertificate?applicationId=IDA", ida.url).parse().unwrap()),
+            domains: Default::default(),
+            anchors: vec![file("anchors.pem", &pki.anchors_pem(biotrust_certs::Domain::Device))],
+            token: Some(token),
+            interval: Duration::from_secs(3600),
+        }),
+        ..config::Encryption::default()
+    };
+    crate::store::Store::open(home.path()).unwrap();
+    let keeper = || {
+        let ledger = Ledger::open(home.path()).unwrap();
+        Keeper::open(&config, Arc::new(SystemClock), Some(ledger)).unwrap()
+    };
+    let (first, second) = (
+        certificate(&pki, Validity::starting(now(), DAY)),
+        certificate(&pki, Validity::starting(now(), DAY * 2)),
+    );
+    let pem = |der: &[u8]| biotrust_certs::Certificate::parse(der).unwrap().to_pem();
+    *ida.certificates.lock().unwrap() = vec![pem(&first)];
+
+    let fetched = keeper();
+    assert!(fetched.current().target("").is_none());
+    assert!(fetched.notices()[0].contains("not fetched yet"), "{:?}", fetched.notices());
+    let look = |keeper: &Keeper| {
+        let (keeper, now) = (keeper.clone(), now());
+        async move {
+            let fetcher = keeper.0.fetcher.as_ref().unwrap();
+            let (domain, url) = fetcher.targets().next().unwrap();
+            let outcome = fetcher.fetch(url, now).await.map_err(|error| error.to_string());
+            keeper.0.slots().fetched(domain, outcome, keeper.0.ledger.as_ref(), now)
+        }
+    };
+    assert!(look(&fetched).await, "a new one");
+    assert_eq!(thumbprint(&fetched.current()), sha256(&first));
+    assert!(!look(&fetched).await, "the same again");
+    assert_eq!(ida.logins.load(Ordering::Relaxed), 1, "a token is used as long as it is good");
+
+    // a token that is worth nothing any more
+    ida.logins.fetch_add(1, Ordering::Relaxed);
+    *ida.certificates.lock().unwrap() = vec![pem(&second)];
+    assert!(look(&fetched).await);
+    assert_eq!(thumbprint(&fetched.current()), sha256(&second));
+
+    // an expired one, and then no server at all, leave what there is
+    *ida.certificates.lock().unwrap() = vec![pem(&certificate(&pki, Validity::expired(now())))];
+    assert!(!look(&fetched).await);
+    assert!(fetched.notices()[0].contains("it ended on"), "{:?}", fetched.notices());
+    assert_eq!(thumbprint(&fetched.current()), sha256(&second));
+    drop(fetched);
+    assert_eq!(thumbprint(&keeper().current()), sha256(&second), "remembered over a restart");
+
+    // a wrong secret is told, without the secret
+    std::fs::write(home.path().join("secret"), "wrong-s3cret").unwrap();
+    let again = keeper();
+    look(&again).await;
+    let notice = again.notices().remove(0);
+    assert!(notice.contains("KER-ATH-003 (wrong secret)") && !notice.contains("wrong-s3cret"), "{notice}");
+}
