@@ -11,12 +11,15 @@ pub mod desktop;
 pub mod http;
 pub mod instance;
 pub mod mjpeg;
+pub mod pairs;
 pub mod requests;
 pub mod shared;
+pub mod site;
 pub mod wait;
 
 pub use http::{Connection, Reply, Request};
 pub use instance::{Device, Instance};
+pub use site::Site;
 
 /// The time now, for judges.
 #[must_use]
