@@ -16,8 +16,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start biotrustd with virtual devices, play the MOSIP clients, verify every answer, keep serving.
     ///
-    /// Everything happens in a fresh private directory: test certificates, configuration, state and sockets. Several
-    /// demos run side by side. The exit status is 0 only when every answer was verified.
+    /// Everything happens in a fresh private directory: test certificates, configuration, state and sockets. The devices
+    /// register with a management server, which certifies only what proves itself. Several demos run side by side. The
+    /// exit status is 0 only when every step was verified.
     Demo(DemoArgs),
     /// Run virtual devices only, for a biotrustd that is started by somebody else.
     Serve(ServeArgs),
@@ -25,6 +26,29 @@ pub(crate) enum Command {
     ///
     /// Each command answers when its effect holds at the daemon (or, for the subject, at the devices).
     Ctl(CtlArgs),
+    /// Run the management server of a device provider, or do what its operator does.
+    #[command(after_help = MGMT_EXAMPLES)]
+    Mgmt(MgmtArgs),
+}
+
+const MGMT_EXAMPLES: &str = "\
+Examples:
+  biosim mgmt init --dir trial                         keys, certificates and trial/mgmt.toml
+  biosim mgmt --config trial/mgmt.toml serve           the server, until Ctrl-C
+  biosim mgmt --config trial/mgmt.toml approve SERIAL  let a device without a trust module register
+  biosim mgmt --config trial/mgmt.toml devices         what is registered
+  biosim mgmt --config trial/mgmt.toml rotate SERIAL   a new device key, at the device's next poll
+  biosim mgmt --config trial/mgmt.toml events          what was decided, and why
+
+The demo has such a server: its ready file names the configuration as management.config.";
+
+#[derive(Debug, Args)]
+pub(crate) struct MgmtArgs {
+    /// End when the program that has started this one ends.
+    #[arg(long, hide = true)]
+    pub(crate) with_parent: bool,
+    #[command(flatten)]
+    pub(crate) args: biosim_mgmt::Args,
 }
 
 /// Which purposes the devices have.
@@ -49,6 +73,26 @@ pub(crate) enum LevelChoice {
     Mixed,
 }
 
+/// What the chips of L1 devices are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChipChoice {
+    /// In this process.
+    Software,
+    /// A TPM 2.0 for each (needs swtpm; some seconds to make).
+    Swtpm,
+    /// A TPM 2.0 for the first L1 device, software for the others.
+    Mixed,
+}
+
+/// Whether devices register with a management server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ManagementChoice {
+    /// With one that is started along.
+    Local,
+    /// There is none: L1 devices are certified when they are made, L0 devices when they are plugged in.
+    None,
+}
+
 /// What to build the devices from.
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArgs {
@@ -58,6 +102,9 @@ pub(crate) struct DeviceArgs {
     /// Where their keys live.
     #[arg(long, value_enum, default_value = "mixed")]
     pub(crate) level: LevelChoice,
+    /// What the chips of L1 devices are [default: mixed where captures are played, else software].
+    #[arg(long, value_enum)]
+    pub(crate) chip: Option<ChipChoice>,
     /// Seed of the subject's fingers, irises and face, and of the serial numbers.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -91,6 +138,9 @@ pub(crate) struct DemoArgs {
     /// Work in this new or empty folder and leave it there at the end.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// The management server that devices register with.
+    #[arg(long, value_enum, default_value = "local")]
+    pub(crate) management: ManagementChoice,
     /// The daemon to start [default: the biotrustd beside this program, else in PATH].
     #[arg(long, value_name = "PATH")]
     pub(crate) biotrustd: Option<PathBuf>,
@@ -112,9 +162,13 @@ pub(crate) struct ServeArgs {
     /// The daemon's control socket: enrols L0 devices, and lets ctl wait for effects.
     #[arg(long, value_name = "SOCK")]
     pub(crate) agent_control: Option<PathBuf>,
-    /// Where to write the anchors and the stand-in encryption key that the daemon and its judges need.
+    /// Where to write the anchors, the model metadata and the stand-in encryption key that the daemon and its judges need.
     #[arg(long, value_name = "DIR")]
     pub(crate) pki_out: Option<PathBuf>,
+    /// Where to set up the provider's management server, a new folder: start it with `biosim mgmt --config
+    /// DIR/mgmt.toml serve`. Devices then have no certificate before they have registered with it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) management_out: Option<PathBuf>,
     /// File to write once the devices are plugged in (with an agent control socket: once they are ready there).
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
@@ -169,8 +223,31 @@ pub(crate) enum Ctl {
         /// Its deviceId or serial number.
         id: String,
     },
-    /// Give a device a new key and a new certificate of its provider.
+    /// Give a device a new key and a new certificate of its provider, through the management server where there is one.
     RotateKey {
+        /// Its deviceId or serial number.
+        id: String,
+    },
+    /// Make something wrong with an L1 device, so that its evidence fails, or make it right again.
+    Fault {
+        /// Its deviceId or serial number.
+        id: String,
+        /// What is wrong.
+        #[arg(value_enum)]
+        fault: Fault,
+    },
+    /// Start a device anew, as after an update.
+    Reboot {
+        /// Its deviceId or serial number.
+        id: String,
+    },
+    /// Pull the plug of a device and plug it in again: an L1 device forgets the time.
+    PowerCycle {
+        /// Its deviceId or serial number.
+        id: String,
+    },
+    /// Stop the clock of an L1 device (`fault ID none` starts it again).
+    StopClock {
         /// Its deviceId or serial number.
         id: String,
     },
@@ -200,6 +277,24 @@ pub(crate) enum State {
     NotRegistered,
 }
 
+/// What is wrong with an L1 device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// Its debug port is open, and it says so.
+    Debug,
+    /// Its firmware is older than the adopter accepts.
+    Svn,
+    /// It shows the chip certificate of another device.
+    Clone,
+    /// Its chip certificate is from a root that nobody trusts.
+    Foreign,
+    /// It measures firmware that nobody released.
+    Tampered,
+    /// Nothing.
+    None,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,11 +316,29 @@ mod tests {
             "biosim ctl --control s device BT0123456789 not-registered",
             "biosim ctl --control s list --json",
             "biosim ctl --control s rotate-key BT0123456789",
+            "biosim ctl --control s fault BT0123456789 tampered",
+            "biosim ctl --control s power-cycle BT0123456789",
+            "biosim ctl --control s stop-clock BT0123456789",
+            "biosim demo --once --chip swtpm --management none",
+            "biosim serve --links d --control s --chip swtpm --management-out m",
+            "biosim mgmt --config trial/mgmt.toml rotate SN1",
+            "biosim mgmt --with-parent --config trial/mgmt.toml serve",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
         }
         assert!(Cli::try_parse_from(["biosim", "ctl", "--control", "s", "quality", "101"]).is_err());
         assert!(Cli::try_parse_from(["biosim", "demo", "--once", "--serve-only"]).is_err());
+    }
+
+    #[test]
+    fn the_examples_in_the_help_are_good_ones() {
+        let examples = MGMT_EXAMPLES.lines().filter_map(|line| line.trim().strip_prefix("biosim "));
+        let commands: Vec<&str> = examples.filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(commands.len(), 6);
+        for command in commands {
+            let words = std::iter::once("biosim").chain(command.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{command}");
+        }
     }
 }

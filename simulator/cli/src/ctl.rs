@@ -12,7 +12,7 @@ use crate::control::Request;
 use crate::jsonlines;
 
 /// Longer than biosim waits for an effect.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks, and gives what to print.
 pub(crate) fn run(args: CtlArgs) -> anyhow::Result<String> {
@@ -34,6 +34,10 @@ fn request(what: Ctl) -> anyhow::Result<Request> {
         Ctl::Unplug { id } => Request::Unplug { id },
         Ctl::Replug { id } => Request::Replug { id },
         Ctl::RotateKey { id } => Request::RotateKey { id },
+        Ctl::Fault { id, fault } => Request::Fault { id, fault },
+        Ctl::Reboot { id } => Request::Reboot { id },
+        Ctl::PowerCycle { id } => Request::PowerCycle { id },
+        Ctl::StopClock { id } => Request::StopClock { id },
         Ctl::List => Request::List,
     })
 }
@@ -63,7 +67,7 @@ fn line(answer: &Value) -> String {
 }
 
 fn list(answer: &Value) -> String {
-    let columns = ["id", "serial", "type", "sub_type", "level", "purpose", "plugged", "status"];
+    let columns = ["id", "serial", "type", "sub_type", "level", "chip", "purpose", "plugged", "status"];
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns);
     for device in answer.get("devices").and_then(Value::as_array).into_iter().flatten() {

@@ -9,7 +9,11 @@ mod files;
 mod interrupt;
 mod jsonlines;
 mod lab;
+mod management;
+mod metadata;
+mod mgmt;
 mod pki;
+mod process;
 mod profile;
 mod say;
 mod serve;
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
             say::result(answer);
             ExitCode::SUCCESS
         }),
+        args::Command::Mgmt(args) => mgmt::run(args),
     };
     outcome.unwrap_or_else(|error| {
         say::complaint(format_args!("{error:#}"));

@@ -5,7 +5,7 @@ pub(crate) mod server;
 use biotrust_model::BioSubType;
 use serde::{Deserialize, Serialize};
 
-use crate::args::State;
+use crate::args::{Fault, State};
 
 /// A request on the control socket, one JSON object a line: `{"op":"quality","value":30}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,28 @@ pub(crate) enum Request {
         /// `deviceId` or serial number.
         id: String,
     },
+    /// Something is wrong with an L1 device, or nothing any more.
+    Fault {
+        /// `deviceId` or serial number.
+        id: String,
+        /// What.
+        fault: Fault,
+    },
+    /// A start.
+    Reboot {
+        /// `deviceId` or serial number.
+        id: String,
+    },
+    /// A start without power before it.
+    PowerCycle {
+        /// `deviceId` or serial number.
+        id: String,
+    },
+    /// The clock of an L1 device stands still.
+    StopClock {
+        /// `deviceId` or serial number.
+        id: String,
+    },
 }
 
 #[cfg(test)]
@@ -71,6 +93,12 @@ mod tests {
                 Request::Device { id: "X".into(), state: State::NotReady },
             ),
             (r#"{"op":"rotate-key","id":"X"}"#, Request::RotateKey { id: "X".into() }),
+            (
+                r#"{"op":"fault","id":"X","fault":"debug"}"#,
+                Request::Fault { id: "X".into(), fault: Fault::Debug },
+            ),
+            (r#"{"op":"power-cycle","id":"X"}"#, Request::PowerCycle { id: "X".into() }),
+            (r#"{"op":"stop-clock","id":"X"}"#, Request::StopClock { id: "X".into() }),
         ] {
             assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
             assert_eq!(serde_json::to_string(&request).unwrap(), line);

@@ -1,25 +1,13 @@
 //! biotrustd as a child: started with a fresh configuration, ended on every way out.
 
-use std::fs::File;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use biotrust_driver_api::Cancel;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-/// From spawning to the ready file.
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
-/// From SIGTERM to the end; afterwards it is killed.
-const ENDS_WITHIN: Duration = Duration::from_secs(8);
-/// How often the ready file and the child are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Lines of the log that an error shows.
-const SHOWN_LINES: usize = 12;
+use crate::process::Process;
 
 /// Where the files of a daemon are.
 #[derive(Debug, Clone)]
@@ -47,8 +35,7 @@ pub(crate) struct Ready {
 
 /// A running daemon. Dropping it ends it.
 pub(crate) struct Daemon {
-    child: Arc<Mutex<Child>>,
-    log: PathBuf,
+    process: Process,
     /// What it said.
     pub(crate) ready: Ready,
 }
@@ -56,49 +43,17 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the daemon and returns when it is ready. When `interrupt` is set it is told to end, at any time.
     pub(crate) fn start(paths: &Paths, interrupt: &Cancel) -> anyhow::Result<Self> {
-        let log = File::create(&paths.log).with_context(|| format!("creating {}", paths.log.display()))?;
-        let child = Command::new(&paths.program)
-            .arg("--config")
-            .arg(&paths.config)
-            .arg("--ready-file")
-            .arg(&paths.ready)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("duplicating the log")?)
-            .stderr(log)
-            .process_group(0) // Ctrl-C is for us; we end the daemon in good order
-            .spawn()
-            .with_context(|| format!("cannot start {}", paths.program.display()))?;
-        let mut daemon = Self {
-            child: Arc::new(Mutex::new(child)),
-            log: paths.log.clone(),
-            ready: Ready { sbi: String::new(), pid: 0, control: PathBuf::new() },
-        };
-        daemon.ready = daemon.wait_until_ready(&paths.ready, interrupt)?;
-
-        let (flag, child) = (interrupt.clone(), Arc::downgrade(&daemon.child));
-        std::thread::Builder::new().name("daemon ender".to_owned()).spawn(move || {
-            while !flag.wait(Duration::from_secs(3600)) {}
-            if let Some(child) = child.upgrade() {
-                terminate(&mut lock(&child));
-            }
+        let mut command = Command::new(&paths.program);
+        command.arg("--config").arg(&paths.config).arg("--ready-file").arg(&paths.ready);
+        let process = Process::start("biotrustd", &mut command, &paths.log)?;
+        let ready = process.wait_until(interrupt, || match std::fs::read(&paths.ready) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .with_context(|| format!("reading {}", paths.ready.display())),
+            Err(_) => Ok(None),
         })?;
-        Ok(daemon)
-    }
-
-    fn wait_until_ready(&self, file: &Path, interrupt: &Cancel) -> anyhow::Result<Ready> {
-        let deadline = Instant::now() + STARTS_WITHIN;
-        loop {
-            if let Ok(text) = std::fs::read(file) {
-                return serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()));
-            }
-            self.check()?;
-            if interrupt.wait(LOOK_EVERY) {
-                bail!("interrupted");
-            }
-            if Instant::now() > deadline {
-                bail!("biotrustd was not ready within {STARTS_WITHIN:?}\n{}", self.last_lines());
-            }
-        }
+        process.end_on(interrupt)?;
+        Ok(Self { process, ready })
     }
 
     /// Whether it is still running.
@@ -106,60 +61,17 @@ impl Daemon {
     /// # Errors
     /// It has ended; the text shows the end of its log.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        match lock(&self.child).try_wait().context("looking after biotrustd")? {
-            None => Ok(()),
-            Some(status) => bail!("biotrustd has ended ({})\n{}", describe(status), self.last_lines()),
-        }
+        self.process.check()
     }
 
     /// The file that holds its standard error.
     pub(crate) fn log(&self) -> &Path {
-        &self.log
+        self.process.log()
     }
 
     /// The end of its log, for an error.
     pub(crate) fn last_lines(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let shown = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
-        format!("its last words:\n  {}", shown.join("\n  "))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let deadline = Instant::now() + ENDS_WITHIN;
-        let mut child = lock(&self.child);
-        terminate(&mut child);
-        let never = Cancel::new();
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            let _ = never.wait(LOOK_EVERY);
-        }
-    }
-}
-
-/// Asks the child to end. One that has ended is left alone: its id may be somebody else's by now.
-fn terminate(child: &mut Child) {
-    if let Ok(None) = child.try_wait()
-        && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
-    {
-        let _ = kill_process(pid, Signal::TERM);
-    }
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "no status".to_owned(),
+        self.process.last_lines()
     }
 }
 
@@ -167,6 +79,7 @@ fn describe(status: ExitStatus) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::{Duration, Instant};
 
     /// A stand-in for biotrustd: a shell script with the same command line.
     fn script(dir: &Path, body: &str) -> Paths {

@@ -15,6 +15,9 @@ use crate::files::{self, Access};
 use crate::pki::PkiFiles;
 use crate::profile;
 
+/// A device that stays plugged in proves itself again after this time, in seconds.
+const ATTESTED_EVERY: u32 = 3600;
+
 /// A folder that lives as long as this value, unless it is to be kept.
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -57,6 +60,29 @@ impl Workspace {
         self.root.join("biosim.sock")
     }
 
+    /// Where evidence is kept.
+    pub(crate) fn evidence(&self, serial: &str) -> [PathBuf; 2] {
+        ["evidence", "challenge"].map(|what| {
+            let extension = if what == "evidence" { "jwt" } else { "json" };
+            self.root.join(format!("{what}-{serial}.{extension}"))
+        })
+    }
+
+    /// The management server's folder; it makes that itself.
+    pub(crate) fn management(&self) -> PathBuf {
+        self.root.join("mgmt")
+    }
+
+    /// What the management server prints goes here.
+    pub(crate) fn management_log(&self) -> PathBuf {
+        self.root.join("mgmt.log")
+    }
+
+    /// The daemon's control socket.
+    pub(crate) fn agent_control(&self) -> PathBuf {
+        self.root.join("biotrustd.sock")
+    }
+
     /// The daemon's files.
     pub(crate) fn daemon(&self, program: PathBuf) -> daemon::Paths {
         daemon::Paths {
@@ -67,8 +93,14 @@ impl Workspace {
         }
     }
 
-    /// Writes the daemon's configuration.
-    pub(crate) fn configure(&self, args: &DemoArgs, devices: &[Spec], pki: &PkiFiles) -> anyhow::Result<()> {
+    /// Writes the daemon's configuration; `server` is the URL of the management server, where there is one.
+    pub(crate) fn configure(
+        &self,
+        args: &DemoArgs,
+        devices: &[Spec],
+        pki: &PkiFiles,
+        server: Option<&str>,
+    ) -> anyhow::Result<()> {
         let l0_auth = devices.iter().any(|spec| spec.purpose == Purpose::Auth && spec.level == Level::L0);
         let config = Config {
             sbi: Sbi {
@@ -79,10 +111,13 @@ impl Workspace {
             },
             origins: Origins { auth: &args.origins, developer: &args.developers },
             trust: Trust { device_anchors: [&pki.device_anchors], ftm_anchors: [&pki.ftm_anchors] },
+            attestation: Attestation { interval_s: ATTESTED_EVERY },
+            metadata: Metadata { file: &pki.model_metadata, anchors: [&pki.adopter_anchor] },
+            management: server.map(|url| Management { url, anchors: [&pki.device_anchors] }),
             encryption: Encryption { certificate: &pki.ida_certificate },
             serial: Serial { links: self.links() },
             state: State { directory: self.root.join("state") },
-            control: Control { socket: self.root.join("biotrustd.sock") },
+            control: Control { socket: self.agent_control() },
             log: Log { filter: "info", format: "text" },
         };
         let text = toml::to_string(&config).context("writing the daemon's configuration")?;
@@ -121,6 +156,10 @@ struct Config<'a> {
     sbi: Sbi<'a>,
     origins: Origins<'a>,
     trust: Trust<'a>,
+    attestation: Attestation,
+    metadata: Metadata<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    management: Option<Management<'a>>,
     encryption: Encryption<'a>,
     serial: Serial,
     state: State,
@@ -147,6 +186,23 @@ struct Origins<'a> {
 struct Trust<'a> {
     device_anchors: [&'a Path; 1],
     ftm_anchors: [&'a Path; 1],
+}
+
+#[derive(Serialize)]
+struct Attestation {
+    interval_s: u32,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    file: &'a Path,
+    anchors: [&'a Path; 1],
+}
+
+#[derive(Serialize)]
+struct Management<'a> {
+    url: &'a str,
+    anchors: [&'a Path; 1],
 }
 
 #[derive(Serialize)]
@@ -178,7 +234,7 @@ struct Log<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Cli, Command, ManagementChoice};
     use clap::Parser as _;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -189,11 +245,14 @@ mod tests {
         let pki = PkiFiles {
             device_anchors: file("d"),
             ftm_anchors: file("f"),
+            adopter_anchor: file("a"),
+            model_metadata: file("m"),
             ida_key: file("k"),
             ida_certificate: file("c"),
         };
         let devices = profile::devices(args.devices.profile, args.devices.level);
-        workspace.configure(&args, &devices, &pki).unwrap();
+        let server = (args.management == ManagementChoice::Local).then_some("https://127.0.0.1:1");
+        workspace.configure(&args, &devices, &pki, server).unwrap();
         assert_eq!(std::fs::metadata(&workspace.root).unwrap().permissions().mode() & 0o777, 0o700);
         std::fs::read_to_string(workspace.root.join("biotrust.toml")).unwrap().parse().unwrap()
     }
@@ -205,8 +264,10 @@ mod tests {
         assert_eq!(config["sbi"]["purpose"].as_str(), Some("auth"));
         assert_eq!(config["sbi"]["allow_l0_auth"].as_bool(), Some(true));
         assert_eq!(config["origins"]["auth"][0].as_str(), Some("https://a.b"));
+        assert_eq!(config["management"]["url"].as_str(), Some("https://127.0.0.1:1"));
 
-        let config = configured("biosim demo --profile auth --level l1");
+        let config = configured("biosim demo --profile auth --level l1 --management none");
+        assert!(config.get("management").is_none());
         assert!(config["sbi"].get("port").is_none(), "the daemon takes the lowest free one");
         assert_eq!(config["sbi"]["allow_l0_auth"].as_bool(), Some(false));
     }

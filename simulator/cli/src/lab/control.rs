@@ -1,5 +1,6 @@
 //! Requests on the control socket, carried out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use biosim_scanner::{Scene, VirtualDevice};
@@ -7,7 +8,8 @@ use biotrust_driver_api::SelfReport;
 use biotrust_model::{DeviceStatus, Level};
 use serde_json::{Value, json};
 
-use super::{Lab, enrol};
+use super::faults::is_refused;
+use super::{Lab, Registrar, enrol};
 use crate::agent::Condition;
 use crate::args::State;
 use crate::control::Request;
@@ -19,7 +21,12 @@ use biotrust_model::time::Clock as _;
 const HOLDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Why a request was not carried out: code and text.
-struct Refusal(&'static str, String);
+pub(super) struct Refusal(pub(super) &'static str, pub(super) String);
+
+/// Something in biosim did not work.
+pub(super) fn failed(error: impl std::fmt::Display) -> Refusal {
+    Refusal("failed", error.to_string())
+}
 
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Self {
@@ -59,6 +66,10 @@ impl Lab {
             Request::Unplug { id } => self.unplug(&id),
             Request::Replug { id } => self.replug(&id),
             Request::RotateKey { id } => self.rotate_key(&id),
+            Request::Fault { id, fault } => self.set_fault(&id, fault),
+            Request::Reboot { id } => self.reboot(&id),
+            Request::PowerCycle { id } => self.power_cycle(&id),
+            Request::StopClock { id } => self.stop_clock(&id),
         }
     }
 
@@ -66,7 +77,7 @@ impl Lab {
     fn set_scene(&self, change: impl FnOnce(&mut Scene)) -> Value {
         let mut scene = self.scene();
         change(&mut scene);
-        self.devices.iter().for_each(|device| device.set_scene(scene.clone()));
+        self.devices().iter().for_each(|device| device.set_scene(scene.clone()));
         subject(&scene)
     }
 
@@ -74,7 +85,7 @@ impl Lab {
         let known = self.known()?;
         let listed = self.listed()?;
         let devices: Vec<Value> = self
-            .devices
+            .devices()
             .iter()
             .zip(listed)
             .map(|(device, listed)| {
@@ -94,17 +105,18 @@ impl Lab {
         Ok(json!({"subject": subject(&self.scene()), "devices": devices}))
     }
 
-    /// The device that is called `id`: its serial number, or the id that the daemon gave it.
-    fn find(&self, id: &str) -> Result<&VirtualDevice, Refusal> {
-        if let Some(device) = self.devices.iter().find(|device| device.serial() == id) {
-            return Ok(device);
+    /// The device that is called `id`: by its serial number, or by the id that the daemon gave it.
+    pub(super) fn find(&self, id: &str) -> Result<Arc<VirtualDevice>, Refusal> {
+        let devices = self.devices();
+        if let Some(device) = devices.iter().find(|device| device.serial() == id) {
+            return Ok(Arc::clone(device));
         }
         self.known()?;
         let ids = self.ids();
-        let device = self.devices.iter().find(|device| ids.get(device.serial()).is_some_and(|own| own == id));
-        device.ok_or_else(|| {
-            let ids: Vec<&str> = self.devices.iter().map(VirtualDevice::serial).collect();
-            Refusal("not_found", format!("there is no device {id:?}; serial numbers are {}", ids.join(", ")))
+        let device = devices.iter().find(|device| ids.get(device.serial()).is_some_and(|own| own == id));
+        device.cloned().ok_or_else(|| {
+            let serials: Vec<&str> = devices.iter().map(|device| device.serial()).collect();
+            Refusal("not_found", format!("there is no device {id:?}; serial numbers are {}", serials.join(", ")))
         })
     }
 
@@ -118,7 +130,7 @@ impl Lab {
         };
         device.set_report(SelfReport { status, reason: reason.to_owned() });
         if device.is_plugged() {
-            self.until(device, Condition { status: Some(status.as_str()), ..Condition::default() })?;
+            self.until(&device, Condition { status: Some(status.as_str()), ..Condition::default() })?;
         }
         Ok(json!({"serial": device.serial(), "status": status}))
     }
@@ -126,48 +138,76 @@ impl Lab {
     fn unplug(&self, id: &str) -> Result<Value, Refusal> {
         let device = self.find(id)?;
         device.unplug();
-        self.until(device, Condition { present: Some(false), ..Condition::default() })?;
+        self.until(&device, Condition { present: Some(false), ..Condition::default() })?;
         Ok(json!({"serial": device.serial(), "plugged": false}))
     }
 
     fn replug(&self, id: &str) -> Result<Value, Refusal> {
         let device = self.find(id)?;
-        device.plug(&self.links).map_err(|error| Refusal("failed", error.to_string()))?;
+        device.plug(&self.links).map_err(failed)?;
         let reports = device.report().status;
         if reports == DeviceStatus::Ready {
-            self.make_device_ready(device)?;
+            self.make_device_ready(&device)?;
         } else {
             let condition =
                 Condition { present: Some(true), status: Some(reports.as_str()), ..Condition::default() };
-            self.until(device, condition)?;
+            self.until(&device, condition)?;
         }
         Ok(json!({"serial": device.serial(), "plugged": true}))
     }
 
-    /// At L0 the daemon makes the new key and biosim certifies it; at L1 both happen in here.
+    /// With a management server the daemon has the new key certified there. Without one biosim certifies it: at L0 the
+    /// daemon makes the key, at L1 the device.
     fn rotate_key(&self, id: &str) -> Result<Value, Refusal> {
         let device = self.find(id)?;
-        let sha256 = match (device.spec().level, &self.agent) {
-            (Level::L1, _) => {
-                let rotated = device.rotate_key(&self.pki).map_err(|e| Refusal("failed", e.to_string()))?;
-                rotated.map(|certificate| certificate.sha256())
+        let sha256 = match (&self.agent, self.registrar, device.spec().level) {
+            (Some(agent), Registrar::Server, _) => Some(agent.rotate(device.serial())?),
+            (_, _, Level::L1) => {
+                let rotated = device.rotate_key(&self.workshop.pki);
+                rotated.map_err(failed)?.map(|certificate| certificate.sha256())
             }
-            (Level::L0, Some(agent)) => {
-                Some(enrol::certify(agent, &self.pki, device.serial(), self.clock.now())?)
+            (Some(agent), Registrar::Biosim, Level::L0) => {
+                Some(enrol::certify(agent, &self.workshop.pki, device.serial(), self.clock.now())?)
             }
-            (Level::L0, None) => {
+            (None, _, Level::L0) => {
                 let why = "the key of an L0 device is the daemon's; start biosim with --agent-control";
                 return Err(Refusal("unsupported", why.to_owned()));
             }
         };
         if device.is_plugged() {
-            self.until(device, Condition { certificate_sha256: sha256.as_deref(), ..Condition::default() })?;
+            self.until(&device, Condition { certificate_sha256: sha256.as_deref(), ..Condition::default() })?;
         }
         Ok(json!({"serial": device.serial(), "certificate_sha256": sha256}))
     }
 
+    fn reboot(&self, id: &str) -> Result<Value, Refusal> {
+        let device = self.find(id)?;
+        device.power_cycle().map_err(failed)?;
+        self.ready_again(&device)?;
+        Ok(json!({"serial": device.serial(), "started": true}))
+    }
+
+    fn power_cycle(&self, id: &str) -> Result<Value, Refusal> {
+        let device = self.find(id)?;
+        device.unplug();
+        self.until(&device, Condition { present: Some(false), ..Condition::default() })?;
+        device.power_cycle().map_err(failed)?;
+        device.plug(&self.links).map_err(failed)?;
+        self.ready_again(&device)?;
+        Ok(json!({"serial": device.serial(), "started": true}))
+    }
+
+    /// A device that was started is Ready again, unless it is not meant to be.
+    fn ready_again(&self, device: &VirtualDevice) -> Result<(), Refusal> {
+        let fit = device.report().status == DeviceStatus::Ready && !is_refused(device.faults());
+        if fit && device.is_plugged() {
+            self.make_device_ready(device)?;
+        }
+        Ok(())
+    }
+
     /// Returns when the condition holds at the daemon, or at once without one.
-    fn until(&self, device: &VirtualDevice, condition: Condition<'_>) -> Result<(), Refusal> {
+    pub(super) fn until(&self, device: &VirtualDevice, condition: Condition<'_>) -> Result<(), Refusal> {
         match &self.agent {
             Some(agent) => Ok(agent.wait(device.serial(), condition, HOLDS_WITHIN)?),
             None => Ok(()),
@@ -183,12 +223,13 @@ fn subject(scene: &Scene) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{ChipChoice, Fault};
+    use crate::profile;
     use biosim_image::Subject;
     use biosim_scanner::{CalibratedSubject, Kind, Spec};
     use biotrust_certs::TestPki;
     use biotrust_model::Purpose;
     use biotrust_model::time::SystemClock;
-    use std::sync::Arc;
 
     /// One device of each level, without a daemon.
     fn lab(links: &std::path::Path) -> Arc<Lab> {
@@ -200,7 +241,11 @@ mod tests {
         });
         let specs = [specs[0], Spec { kind: Kind::SingleIris, ..specs[1] }];
         let subject = Arc::new(CalibratedSubject::new(Subject::new(3, None)));
-        Arc::new(Lab::build(&specs, 3, subject, pki, links.to_owned(), None).unwrap())
+        let workshop = crate::lab::workshop(3, subject, pki);
+        let lab = Arc::new(Lab::new(workshop, links.to_owned(), None, Registrar::Biosim));
+        let orders = profile::orders(&specs, ChipChoice::Software, true);
+        lab.plug_in(lab.begin(orders).unwrap()).unwrap();
+        lab
     }
 
     fn code(result: Result<Value, Refusal>) -> &'static str {
@@ -214,11 +259,11 @@ mod tests {
     fn without_a_daemon_effects_hold_at_the_devices() {
         let dir = tempfile::tempdir().unwrap();
         let lab = lab(dir.path());
-        let plugged = lab.plug_all().unwrap();
+        let plugged = lab.until_dropped();
         lab.make_ready().unwrap();
         let links = || std::fs::read_dir(dir.path()).unwrap().count();
         let ask = |line: &str| lab.carry_out(serde_json::from_str(line).unwrap());
-        let (l0, l1) = (lab.devices[0].serial().to_owned(), lab.devices[1].serial().to_owned());
+        let [l0, l1] = [0, 1].map(|place: usize| lab.devices()[place].serial().to_owned());
 
         assert_eq!(links(), 2);
         ask(&format!(r#"{{"op":"unplug","id":"{l0}"}}"#)).ok().unwrap();
@@ -243,7 +288,28 @@ mod tests {
         assert_eq!(code(ask(r#"{"op":"unplug","id":"nobody"}"#)), "not_found");
         assert_eq!(code(ask(r#"{"op":"quality","value":101}"#)), "bad_request");
 
-        drop(plugged);
+        let faulty = |fault: &str| ask(&format!(r#"{{"op":"fault","id":"{l1}","fault":"{fault}"}}"#));
+        let good = lab.find(&l1).ok().unwrap();
+        faulty("debug").ok().unwrap();
+        assert!(good.faults().debug_mode);
+        faulty("foreign").ok().unwrap();
+        let twin = lab.find(&l1).ok().unwrap();
+        assert!(!Arc::ptr_eq(&twin, &good) && twin.is_plugged() && !good.is_plugged());
+        assert!(twin.ftm().unwrap().keys().chip_chain != good.ftm().unwrap().keys().chip_chain);
+        faulty("none").ok().unwrap();
+        assert!(Arc::ptr_eq(&lab.find(&l1).ok().unwrap(), &good) && good.is_plugged() && !twin.is_plugged());
+        assert!(!good.faults().debug_mode);
+        ask(&format!(r#"{{"op":"stop-clock","id":"{l1}"}}"#)).ok().unwrap();
+        assert!(good.faults().stopped_clock);
+        for op in ["reboot", "power-cycle"] {
+            ask(&format!(r#"{{"op":"{op}","id":"{l0}"}}"#)).ok().unwrap();
+            assert_eq!(links(), 2);
+        }
+        let refused = lab.carry_out(Request::Fault { id: l0.clone(), fault: Fault::Debug });
+        assert_eq!(code(refused), "unsupported");
+
+        drop((plugged, good, twin));
         assert_eq!(links(), 0);
+        assert!(lab.devices().is_empty(), "nothing keeps a TPM running");
     }
 }
