@@ -9,7 +9,7 @@ use biosim_swtpm::Swtpm;
 use biotrust_attest::testing::FTM_SERIAL;
 use biotrust_attest::tpm::{make_credential, name};
 use biotrust_attest::{Challenge, CheckName, Expected, Outcome, Policy, Report, evidence, signed, verify};
-use biotrust_certs::{Csr, Domain, Ftm as FtmDomain, SignerPurpose, TestPki, TrustStore};
+use biotrust_certs::{Csr, Domain, Ftm as FtmDomain, TestPki, TrustStore};
 use biotrust_driver_api::Ftm as _;
 use biotrust_ftm_tpm::{Options, TpmFtm};
 use biotrust_model::evidence::{Binding, EvidencePurpose, KeySlot};
@@ -50,9 +50,8 @@ fn bench() -> Bench {
     let key = |csr: &[u8]| Csr::verify(csr).unwrap().spki_der().to_vec();
     let identity =
         pki.issue_chip_certificate(&key(&request.identity_request), FTM_SERIAL, NOW, LIFE).unwrap();
-    let attestation = pki
-        .issue_signer(SignerPurpose::AttestationKey, &key(&request.attestation_request), NOW, LIFE)
-        .unwrap();
+    let attestation =
+        pki.issue_attestation_certificate(&key(&request.attestation_request), FTM_SERIAL, NOW, LIFE).unwrap();
     ftm.install_certificates(&identity, &attestation).unwrap();
     let csr = ftm.begin_rotation("SN0000000001", "SN0000000001", "Example Devices Ltd").unwrap();
     let store = TrustStore::from_bytes("test", pki.anchors_pem(Domain::Ftm).as_bytes()).unwrap();

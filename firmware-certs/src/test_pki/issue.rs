@@ -7,7 +7,7 @@ use biotrust_model::time::UtcMillis;
 use super::spec::subject;
 use super::{Ca, MAX_CHIP_LIFETIME, TestPki, TestPkiError};
 use crate::issue::{self, AltName, CERTIFICATE_SIGNING, DIGITAL_SIGNATURE, Template, Validity};
-use crate::{Certificate, Csr, Domain};
+use crate::{Certificate, Csr, Domain, SignerPurpose};
 
 /// Who issues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,25 @@ impl TestPki {
         let subject = self.subject_of(Domain::Ftm, ftm_serial);
         let validity = Validity::starting(now, lifetime);
         self.issue(&Order::leaf(Authority::FtmProvider, spki_der, subject, validity))
+    }
+
+    /// The certificate of the attestation key of the TPM that is the chip `ftm_serial`: under its name, as
+    /// [`Self::issue_chip_certificate`], and for nothing but that.
+    ///
+    /// # Errors
+    /// When the key is not one that a certificate can hold.
+    pub fn issue_attestation_certificate(
+        &self,
+        spki_der: &[u8],
+        ftm_serial: &str,
+        now: UtcMillis,
+        lifetime: Duration,
+    ) -> Result<Vec<Vec<u8>>, TestPkiError> {
+        let subject = self.subject_of(Domain::Ftm, ftm_serial);
+        self.issue(&Order {
+            extended_key_usages: vec![SignerPurpose::AttestationKey.oid().to_owned()],
+            ..Order::leaf(Authority::FtmProvider, spki_der, subject, Validity::starting(now, lifetime))
+        })
     }
 
     /// Issues exactly what `order` says, sensible or not.

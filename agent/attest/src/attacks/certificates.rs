@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use biotrust_certs::SignerPurpose::AttestationKey;
 use biotrust_certs::{Authority, Domain, MAX_CHIP_LIFETIME, Order, Validity};
 use biotrust_model::evidence::FtmKind;
 
@@ -92,23 +93,67 @@ fn the_certificate_of_a_ca_as_a_chips() {
     stopped(&tpm(|forge| forge.chip.1 = chain), &[ChipKey]);
 }
 
+/// A certificate of the good attestation key, as somebody else would issue it, or for another time or TPM.
+fn attesting(by: Authority, ftm_serial: &str, validity: Validity) -> Vec<Vec<u8>> {
+    let subject = WORLD.pki.subject_of(Domain::Ftm, ftm_serial);
+    let order = Order {
+        extended_key_usages: vec![AttestationKey.oid().to_owned()],
+        ..Order::leaf(by, WORLD.attestation.spki(), subject, validity)
+    };
+    WORLD.pki.issue(&order).unwrap()
+}
+
 #[test]
 fn an_attestation_key_of_an_unknown_maker_or_out_of_time() {
-    use biotrust_certs::SignerPurpose::AttestationKey;
-    let spki = WORLD.attestation.spki();
-    let chains = [
-        WORLD.pki.issue_signer_by(Authority::Stranger, AttestationKey, spki, NOW, YEAR).unwrap(),
-        WORLD.pki.issue_signer_by(Authority::DeviceProvider, AttestationKey, spki, NOW, YEAR).unwrap(),
-        WORLD
-            .pki
-            .issue_signer(AttestationKey, spki, UtcMillis(NOW.0 - 86_400_000), Duration::from_secs(60))
-            .unwrap(),
-        WORLD.pki.issue_signer(AttestationKey, spki, NOW, MAX_CHIP_LIFETIME + YEAR).unwrap(),
-    ];
-    for chain in chains {
+    let control = attesting(Authority::FtmProvider, FTM_SERIAL, good());
+    assert!(tpm(|forge| forge.attestation.1 = control).verdict().is_ok(), "control");
+    let too_long = Validity::starting(NOW, MAX_CHIP_LIFETIME + YEAR);
+    for (by, validity) in [
+        (Authority::Stranger, good()),
+        (Authority::DeviceProvider, Validity::starting(NOW, YEAR)),
+        (Authority::FtmProvider, Validity::expired(NOW)),
+        (Authority::FtmProvider, too_long),
+    ] {
+        let chain = attesting(by, FTM_SERIAL, validity);
         stopped(&tpm(|forge| forge.attestation.1 = chain), &[ChipModel]);
     }
     stopped(&tpm(|forge| forge.attestation.1.clear()), &[ChipModel]);
+}
+
+/// Somebody holds the attestation key of a TPM that is not this chip's (a broken one, or one in software of a careless
+/// maker), and says with it that keys of theirs live where this chip's identity key does.
+#[test]
+fn the_attestation_key_of_another_tpm() {
+    let chain = attesting(Authority::FtmProvider, "FTM0000000002", good());
+    let report = tpm(|forge| forge.attestation.1 = chain);
+    stopped(&report, &[ChipModel]);
+    assert!(text(&report, ChipModel).contains("FTM0000000002"), "{report:?}");
+
+    // The same under the name of this chip, by another maker that is trusted as well.
+    let careless = biotrust_certs::TestPki::mint(biotrust_certs::TestPki::DEFAULT_SPEC, NOW).unwrap();
+    let chain =
+        careless.issue_attestation_certificate(WORLD.attestation.spki(), FTM_SERIAL, NOW, CHIP_LIFE).unwrap();
+    let mut both = WORLD.pki.store::<biotrust_certs::Ftm>().unwrap();
+    both.add("careless", careless.anchors_pem(Domain::Ftm).as_bytes()).unwrap();
+    let judged = |change: &dyn Fn(&mut TpmForge<'static>)| {
+        judge(FtmKind::Tpm, &tpm_evidence(|forge| change(forge)), |expected| expected.ftm = &both)
+    };
+    assert!(judged(&|_| {}).verdict().is_ok(), "control");
+    let report = judged(&|forge| forge.attestation.1.clone_from(&chain));
+    stopped(&report, &[ChipModel]);
+    assert!(text(&report, ChipModel).contains("another maker"), "{report:?}");
+}
+
+/// A restricted key signs anything that does not look like the TPM's own words, so also the words of a module that speaks
+/// SPDM: the attestation key of a host must not pass as the chip of a scanner that is not there.
+#[test]
+fn an_attestation_key_that_plays_a_chip() {
+    let report = spdm(|forge| {
+        let host = (&WORLD.attestation, WORLD.attestation_chain.clone());
+        (forge.chip, forge.module) = (host.clone(), host);
+    });
+    stopped(&report, &[ChipKey, Identity]);
+    assert!(text(&report, ChipKey).contains("attestation key"), "{report:?}");
 }
 
 /// The evidence of chip A, shown where device B stands.

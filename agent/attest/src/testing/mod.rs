@@ -111,7 +111,7 @@ impl World {
         let [chip, attestation, device, other] = std::array::from_fn(|_| Key::generate());
         let chip_chain = pki.issue_chip_certificate(chip.spki(), FTM_SERIAL, now, CHIP_LIFE).unwrap();
         let attestation_chain =
-            pki.issue_signer(SignerPurpose::AttestationKey, attestation.spki(), now, CHIP_LIFE).unwrap();
+            pki.issue_attestation_certificate(attestation.spki(), FTM_SERIAL, now, CHIP_LIFE).unwrap();
         Self {
             ftm: pki.store().unwrap(),
             adopter: pki.store().unwrap(),

@@ -1,6 +1,6 @@
 //! The chip certificate: path, life, key.
 
-use biotrust_certs::{Certificate, Ftm, MAX_CHIP_LIFETIME, MIN_RSA_BITS, VerifiedPath};
+use biotrust_certs::{Certificate, Ftm, MAX_CHIP_LIFETIME, MIN_RSA_BITS, SignerPurpose, VerifiedPath};
 use biotrust_model::evidence::FtmKind;
 use biotrust_model::time::UtcMillis;
 
@@ -35,7 +35,7 @@ impl Chip {
         let path = path(certificate.der(), expected);
         report.judge(CheckName::ChipPath, path.as_ref().map(describe).map_err(Clone::clone));
         report.judge(CheckName::ChipLifetime, lifetime(&certificate));
-        report.judge(CheckName::ChipKey, key(&certificate));
+        report.judge(CheckName::ChipKey, not_attesting(&certificate).and_then(|()| key(&certificate)));
         let anchor = path.as_ref().ok().and_then(|path| path.issuers().last()).map(Certificate::sha256);
         let valid_until = path.as_ref().ok().map(VerifiedPath::valid_until);
         Some(Self { certificate, anchor, valid_until })
@@ -61,6 +61,18 @@ pub(super) fn lifetime(certificate: &Certificate) -> Finding {
         return Err(format!("the certificate lives {days} days; 20 years are allowed"));
     }
     Ok(format!("lives {days} days"))
+}
+
+/// Not the attestation key of a TPM. That one signs what it is given too, unless it looks like the TPM's own words: a host
+/// could play a whole SPDM module with it.
+fn not_attesting(certificate: &Certificate) -> Result<(), String> {
+    match certificate.has_purpose(SignerPurpose::AttestationKey) {
+        true => {
+            Err("it is the certificate of a TPM's attestation key; a chip key needs one of its own"
+                .to_owned())
+        }
+        false => Ok(()),
+    }
 }
 
 /// RSA of 2048 bits or more, not a CA's, and to sign data.

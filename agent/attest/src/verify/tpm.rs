@@ -5,7 +5,7 @@
 //! that somebody made up. So nothing is accepted here that is not signed by a key that is certified as an attestation
 //! key and has the attributes of one.
 
-use biotrust_certs::SignerPurpose;
+use biotrust_certs::{Certificate, SignerPurpose};
 use biotrust_model::evidence::{Attested, Binding, CertifiedKey, Quote, TpmProof};
 use biotrust_model::time::UtcMillis;
 
@@ -13,6 +13,7 @@ use super::chip::{self, Chip};
 use super::proven::{KeyProof, Proven, State};
 use super::{Expected, Finding};
 use crate::rsa::RsaKey;
+use crate::shown;
 use crate::tpm::{Attest, Attributes, Clock, Content, Public, qualified_name_in_endorsement, signature};
 use crate::wire::sha256;
 
@@ -47,7 +48,7 @@ pub(super) fn judge(proof: &TpmProof, chip: &Chip, binding: &Binding, expected: 
         .map_err(|text| format!("the attestation key: {text}"));
     let key = key.as_ref().map_err(Clone::clone);
     let mut valid_until = None;
-    let chip_model = certified(proof, key.clone(), expected).and_then(|end| {
+    let chip_model = certified(proof, key.clone(), chip, expected).and_then(|end| {
         valid_until = Some(end);
         identity(&proof.identity, chip, key.clone()?)
     });
@@ -69,11 +70,15 @@ pub(super) fn judge(proof: &TpmProof, chip: &Chip, binding: &Binding, expected: 
     }
 }
 
-/// The attestation key is certified for just that by its maker, and is the key of that certificate. Returns when its path
-/// ends.
+/// The attestation key is certified for just that, by the maker of the chip and for this chip, and is the key of that
+/// certificate. Returns when its path ends.
+///
+/// One attestation key in the wrong hands, of whatever TPM, must not be able to vouch for the keys of others: what it says
+/// of keys counts for the chip of its certificate only.
 fn certified(
     proof: &TpmProof,
     key: Result<&AttestationKey, String>,
+    chip: &Chip,
     expected: &Expected<'_>,
 ) -> Result<UtcMillis, String> {
     let der = proof.attestation_chain.first().ok_or("the attestation key shows no certificate")?;
@@ -85,6 +90,18 @@ fn certified(
     }
     for finding in [chip::key(certificate), chip::lifetime(certificate)] {
         finding.map_err(|text| format!("the attestation key: {text}"))?;
+    }
+    let anchor = path.issuers().last().map(Certificate::sha256);
+    if chip.anchor.is_some() && chip.anchor != anchor {
+        return Err("the attestation key is certified by another maker than the chip key".to_owned());
+    }
+    let [own, chips] = [certificate, &chip.certificate].map(|one| one.subject().common_name());
+    if own.is_none() || own != chips {
+        return Err(format!(
+            "the attestation key is certified for trust module \"{}\", the chip key for \"{}\"",
+            shown::value(own.unwrap_or_default()),
+            shown::value(chips.unwrap_or_default())
+        ));
     }
     let public = &key?.public;
     if public.spki != certificate.spki_der() {

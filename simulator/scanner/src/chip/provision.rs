@@ -5,7 +5,7 @@
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use biotrust_attest::tpm::{self, Attest, Attributes, Content, Public};
-use biotrust_certs::{Certificate, Csr, Domain, SignerPurpose, TestPki};
+use biotrust_certs::{Certificate, Csr, Domain, TestPki};
 use biotrust_ftm_tpm::{IdentityRequest, TpmFtm};
 use biotrust_model::Secret;
 use biotrust_model::evidence::Binding;
@@ -37,7 +37,7 @@ pub(super) fn provision(
         .issue_chip_certificate(&identity, ftm_serial, from, CHIP_LIFETIME)
         .map_err(|error| failed(&error))?;
     let attesting = pki
-        .issue_signer(SignerPurpose::AttestationKey, &attestation.spki, from, CHIP_LIFETIME)
+        .issue_attestation_certificate(&attestation.spki, ftm_serial, from, CHIP_LIFETIME)
         .map_err(|error| failed(&error))?;
     ftm.install_certificates(&chain, &attesting).map_err(|error| failed(&error))?;
     Ok(chain)
