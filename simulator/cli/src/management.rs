@@ -79,7 +79,8 @@ impl Server {
         let process = Process::start("the management server", &mut command, log)?;
         let url = process.wait_until(interrupt, || {
             let text = std::fs::read_to_string(log).unwrap_or_default();
-            let complete = text.lines().zip(text.split_inclusive('\n')).filter(|(_, line)| line.ends_with('\n'));
+            let complete =
+                text.lines().zip(text.split_inclusive('\n')).filter(|(_, line)| line.ends_with('\n'));
             Ok(complete.filter_map(|(line, _)| line.strip_prefix(READY)).next().map(str::to_owned))
         })?;
         if !url.starts_with("https://") {
@@ -144,6 +145,9 @@ mod tests {
             assert!(store.is_approved("SN1", None).await.unwrap());
             assert!(!store.is_approved("SN2", None).await.unwrap());
         });
-        assert!(set_up(&pki, &folder, "m.e.ta", ([127, 0, 0, 1], 0).into(), now).is_err(), "never overwritten");
+        assert!(
+            set_up(&pki, &folder, "m.e.ta", ([127, 0, 0, 1], 0).into(), now).is_err(),
+            "never overwritten"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ impl Process {
         command.arg("--server").arg(format!("type=tcp,port={port},bindaddr=127.0.0.1"));
         command.arg("--ctrl").arg(format!("type=tcp,port={},bindaddr=127.0.0.1", port + 1));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
+        command.process_group(0); // Ctrl-C at a terminal is for whoever owns the TPM, and cuts no power
         let mut tpm = command.spawn().map_err(|e| missing("swtpm", &e))?;
         let watchdog = match watchdog(&tpm) {
             Ok(watchdog) => watchdog,
@@ -104,6 +106,7 @@ fn watchdog(tpm: &Child) -> anyhow::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .context("starting the watchdog of swtpm")
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use biotrust_attest::Challenge;
 use biotrust_driver_api::Cancel;
 use serde_json::json;
 
@@ -90,6 +91,14 @@ fn show(args: &DemoArgs, stage: &Stage, report: &Report, took: Duration) -> anyh
             stage.daemon.log().display()
         ));
     }
+    if let Some(folder) = &args.keep
+        && let Some(command) = verify_command(stage)
+    {
+        say::result(format_args!(
+            "\nThe evidence of each device is in {}. Try:\n  {command}",
+            folder.display()
+        ));
+    }
     if !args.once {
         let sbi = &stage.daemon.ready.sbi;
         let control = stage.control();
@@ -101,8 +110,29 @@ fn show(args: &DemoArgs, stage: &Stage, report: &Report, took: Duration) -> anyh
              biosim ctl --control {control} subject absent",
             control = control.display()
         ));
+        if let Some(server) = &stage.management {
+            say::result(format_args!("  biosim mgmt --config {} devices", server.config().display()));
+        }
     }
     Ok(())
+}
+
+/// How somebody else verifies the evidence of a device with a chip, also when its challenge has expired.
+fn verify_command(stage: &Stage) -> Option<String> {
+    let example = stage.devices.iter().find(|device| device.chip.is_some())?;
+    let [evidence, challenge] = stage.evidence_files(&example.serial);
+    let asked = Challenge::from_json(&std::fs::read_to_string(&challenge).ok()?).ok()?;
+    let files = stage.files();
+    Some(format!(
+        "biotrust attest verify {} \\\n    --challenge {} --at {} \\\n    --anchors {} \\\n    --metadata {} \
+         --metadata-anchors {}",
+        evidence.display(),
+        challenge.display(),
+        asked.issued_at.to_wire(),
+        files.ftm_anchors.display(),
+        files.model_metadata.display(),
+        files.adopter_anchor.display(),
+    ))
 }
 
 /// Serves until Ctrl-C.
@@ -111,7 +141,7 @@ fn show(args: &DemoArgs, stage: &Stage, report: &Report, took: Duration) -> anyh
 /// When the daemon ends before that.
 fn serve(stage: &Stage, interrupt: &Cancel) -> anyhow::Result<()> {
     while !interrupt.wait(LOOK_EVERY) {
-        stage.daemon.check()?;
+        stage.check()?;
     }
     Ok(())
 }

@@ -25,6 +25,9 @@ pub(crate) struct Step {
     pub(crate) verified: Verified,
     /// From the request to the end of the answer.
     pub(crate) milliseconds: u128,
+    /// More, for programs.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub(crate) details: serde_json::Value,
 }
 
 /// Outcome of the verification.
@@ -48,6 +51,13 @@ pub(crate) enum Verified {
 pub(crate) struct Report {
     /// In the order in which they were done.
     pub(crate) steps: Vec<Step>,
+}
+
+impl Default for Verified {
+    /// Nobody has looked.
+    fn default() -> Self {
+        Self::Refused { why: "nothing was verified".to_owned() }
+    }
 }
 
 impl Report {
@@ -98,8 +108,8 @@ impl Report {
         let all = self.steps.len();
         let failed = self.failures().count();
         match failed {
-            0 => format!("{all} of {all} answers were verified, in {:.1} s", took.as_secs_f64()),
-            _ => format!("{failed} of {all} answers FAILED, in {:.1} s", took.as_secs_f64()),
+            0 => format!("{all} of {all} steps were verified, in {:.1} s", took.as_secs_f64()),
+            _ => format!("{failed} of {all} steps FAILED, in {:.1} s", took.as_secs_f64()),
         }
     }
 }
@@ -117,6 +127,7 @@ mod tests {
             quality: "71-80".into(),
             verified,
             milliseconds: 912,
+            details: serde_json::Value::Null,
         };
         Report { steps: vec![step] }
     }
@@ -125,12 +136,12 @@ mod tests {
     fn a_failure_is_loud_in_table_and_summary() {
         let good = report(Verified::Accepted { by: "registration packet: 31 checks".into() });
         assert_eq!(good.failures().count(), 0);
-        assert!(good.summary(Duration::from_secs(2)).starts_with("1 of 1 answers were verified"));
+        assert!(good.summary(Duration::from_secs(2)).starts_with("1 of 1 steps were verified"));
         let bad = report(Verified::Refused { why: "hash chain".into() });
         assert_eq!(bad.failures().count(), 1);
         let table = bad.table().to_string();
         assert!(table.contains("FAILED") && table.contains("912"), "{table}");
         assert_eq!(bad.faults(), "FAILED RCAPTURE left slap (Slap): hash chain");
-        assert!(bad.summary(Duration::ZERO).contains("1 of 1 answers FAILED"));
+        assert!(bad.summary(Duration::ZERO).contains("1 of 1 steps FAILED"));
     }
 }

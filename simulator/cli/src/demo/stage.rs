@@ -124,7 +124,8 @@ impl Stage {
         let control = Server::start(&workspace.control(), Arc::clone(&lab) as _)?;
         let plugged = lab.until_dropped();
 
-        progress.now(format!("building {} virtual devices, plugging them in and registering them", specs.len()));
+        progress
+            .now(format!("building {} virtual devices, plugging them in and registering them", specs.len()));
         let joined = lab
             .bring_in(building)
             .map_err(|error| anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()))?;

@@ -116,7 +116,10 @@ impl Lab {
         let device = devices.iter().find(|device| ids.get(device.serial()).is_some_and(|own| own == id));
         device.cloned().ok_or_else(|| {
             let serials: Vec<&str> = devices.iter().map(|device| device.serial()).collect();
-            Refusal("not_found", format!("there is no device {id:?}; serial numbers are {}", serials.join(", ")))
+            Refusal(
+                "not_found",
+                format!("there is no device {id:?}; serial numbers are {}", serials.join(", ")),
+            )
         })
     }
 

@@ -64,7 +64,8 @@ impl Lab {
         if device.spec().level == Level::L1 {
             return Ok(device);
         }
-        let why = format!("{} is a plain scanner (L0): it has no trust module that could fail", device.serial());
+        let why =
+            format!("{} is a plain scanner (L0): it has no trust module that could fail", device.serial());
         Err(Refusal("unsupported", why))
     }
 

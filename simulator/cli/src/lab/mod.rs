@@ -124,7 +124,12 @@ pub(crate) fn maker(pki: &TestPki) -> Maker {
 
 impl Lab {
     /// A lab without devices.
-    pub(crate) fn new(workshop: Workshop, links: PathBuf, agent: Option<Agent>, registrar: Registrar) -> Self {
+    pub(crate) fn new(
+        workshop: Workshop,
+        links: PathBuf,
+        agent: Option<Agent>,
+        registrar: Registrar,
+    ) -> Self {
         Self {
             scene: Mutex::new(workshop.scene.clone()),
             workshop,

@@ -10,7 +10,7 @@ use biosim_backends::{Request, Verdict};
 use biotrust_model::{Level, Purpose};
 use serde_json::{Value, json};
 
-use super::{Outcome, PATIENCE, Script, Verified, label, missing_from, now, verified};
+use super::{Outcome, PATIENCE, Script, Verified, enrolment, label, missing_from, now, verified};
 
 /// What the page asks for, in milliseconds.
 const TIMEOUT: u64 = 10_000;
@@ -34,7 +34,7 @@ pub(super) fn play(script: &mut Script<'_>) -> anyhow::Result<()> {
         };
         let captured = format!("{} devices, {} for the browser", judged.desktop_list.len(), browser.len());
         found = judged.desktop_list;
-        Ok(Outcome { captured, quality: String::new(), verified, took })
+        Ok(Outcome { captured, verified, took, ..Outcome::default() })
     })?;
 
     let transaction: String = script.next().chars().take(10).collect();
@@ -43,20 +43,25 @@ pub(super) fn play(script: &mut Script<'_>) -> anyhow::Result<()> {
         [("Finger", json!(["UNKNOWN"])), ("Iris", json!(["UNKNOWN"])), ("Face", Value::Null)]
     {
         let Some(built) = script.built(Purpose::Auth, bio_type, None) else { continue };
-        let label = label(&built);
-        script.step(&format!("CAPTURE {}", bio_type.to_lowercase()), &label, &built.level, |script| {
-            let device = found.iter().find(|device| device.serial_no == built.serial);
-            let device = device.context("MOSIPDINFO did not list this device")?;
-            let (verdict, took) = capture(script, device, &parts, &transaction, &previous_hash)?;
-            if let Some(last) = verdict.segments().last() {
-                previous_hash.clone_from(&last.hash);
+        let mut names = vec![bio_type.to_lowercase()];
+        while let Some(name) = names.pop() {
+            script.step(&format!("CAPTURE {name}"), &label(&built), &built.level, |script| {
+                let device = found.iter().find(|device| device.serial_no == built.serial);
+                let device = device.context("MOSIPDINFO did not list this device")?;
+                let (verdict, took) = capture(script, device, &parts, &transaction, &previous_hash)?;
+                if let Some(last) = verdict.segments().last() {
+                    previous_hash.clone_from(&last.hash);
+                }
+                let by = match device.certification.as_str() {
+                    "L0" => "ID authentication (L0 let in)",
+                    _ => "ID authentication",
+                };
+                Ok(Outcome::of_capture(&verdict, by, took))
+            })?;
+            if enrolment::rotate_once(script, &built)? {
+                names.push(format!("{name}, new key"));
             }
-            let by = match device.certification.as_str() {
-                "L0" => "ID authentication (L0 let in)",
-                _ => "ID authentication",
-            };
-            Ok(Outcome::of_capture(&verdict, by, took))
-        })?;
+        }
     }
     Ok(())
 }

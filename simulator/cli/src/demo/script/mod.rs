@@ -1,9 +1,11 @@
-//! The main job, played by a registration client and an authentication client, each answer judged as the back ends do.
+//! The main job, played by a registration client and an authentication client, each answer judged as the back ends do;
+//! before that, how the devices came into service, judged as a provider does.
 //!
 //! The clients know nothing but the port: devices are found, and called by the names that the answers give them. A step
 //! that fails is reported and the next one is tried, so that one run shows everything that is wrong.
 
 mod authentication;
+mod enrolment;
 mod registration;
 
 use std::time::Duration;
@@ -15,6 +17,7 @@ use biosim_backends::{DigitalIdDomain, KeyManager, Segment, Verdict, discovery, 
 use biotrust_driver_api::Cancel;
 use biotrust_model::time::{Clock as _, SystemClock, UtcMillis};
 use biotrust_model::{BioSubType, Level, Purpose};
+use serde_json::Value;
 
 use super::http::{self, Answer};
 use super::report::{Report, Step, Verified};
@@ -39,11 +42,14 @@ pub(crate) fn play(stage: &Stage, interrupt: &Cancel, progress: &Progress) -> an
         // A test deployment that lets L0 devices authenticate has to trust the device provider for digital IDs too.
         lenient: judge(KeyManager::from_pem(&device_anchors, &(ftm_anchors + &device_anchors)))?,
         ida: judge(IdaKey::from_pem(ida_key, &stage.pki.ida_certificate_pem()))?,
+        judge: enrolment::Judge::new(stage).context("setting up the judge of evidence")?,
+        rotated: Vec::new(),
         report: Report::default(),
         interrupt,
         progress,
         serial: 0,
     };
+    enrolment::play(&mut script)?;
     let has = |purpose: Purpose| stage.devices.iter().any(|device| device.purpose == purpose.as_str());
     if has(Purpose::Registration) {
         registration::play(&mut script)?;
@@ -66,6 +72,10 @@ struct Script<'a> {
     keys: KeyManager,
     lenient: KeyManager,
     ida: IdaKey,
+    /// Of evidence.
+    judge: enrolment::Judge,
+    /// Levels of which a device has been rotated.
+    rotated: Vec<String>,
     report: Report,
     interrupt: &'a Cancel,
     progress: &'a Progress,
@@ -74,11 +84,14 @@ struct Script<'a> {
 }
 
 /// What came of a step.
+#[derive(Default)]
 struct Outcome {
     captured: String,
     quality: String,
     verified: Verified,
     took: Duration,
+    /// For programs.
+    details: Value,
 }
 
 impl Outcome {
@@ -90,7 +103,7 @@ impl Outcome {
             .map(|segment| segment.quality_score.map_or("-".to_owned(), |score| format!("{score:.0}")))
             .collect();
         let verified = verified(verdict, by);
-        Self { captured: parts(segments), quality: quality.join(" "), verified, took }
+        Self { captured: parts(segments), quality: quality.join(" "), verified, took, ..Self::default() }
     }
 }
 
@@ -140,12 +153,10 @@ impl Script<'_> {
         if self.interrupt.is_cancelled() {
             bail!("interrupted");
         }
-        self.stage.daemon.check()?;
+        self.stage.check()?;
         let outcome = outcome.unwrap_or_else(|error| Outcome {
-            captured: String::new(),
-            quality: String::new(),
             verified: Verified::Refused { why: format!("{error:#}") },
-            took: Duration::ZERO,
+            ..Outcome::default()
         });
         self.report.steps.push(Step {
             step: name.to_owned(),
@@ -155,6 +166,7 @@ impl Script<'_> {
             quality: outcome.quality,
             verified: outcome.verified,
             milliseconds: outcome.took.as_millis(),
+            details: outcome.details,
         });
         Ok(())
     }
@@ -170,8 +182,18 @@ impl Script<'_> {
     /// Asks MOSIPDINFO and judges the answer for both clients.
     fn info(&self) -> anyhow::Result<(InfoVerdict, Duration)> {
         let answer = self.ask("MOSIPDINFO", "/info", "", PATIENCE)?;
-        let judged = info::judge(&answer.body, &self.keys, now(), DigitalIdDomain::DeviceWithFtmAnchors);
-        Ok((judged, answer.took))
+        Ok((self.judge_info(&answer), answer.took))
+    }
+
+    /// The same, with the entries of the answer.
+    fn info_entries(&self) -> anyhow::Result<(InfoVerdict, Vec<Value>)> {
+        let answer = self.ask("MOSIPDINFO", "/info", "", PATIENCE)?;
+        let entries = serde_json::from_slice(&answer.body).context("the answer to MOSIPDINFO")?;
+        Ok((self.judge_info(&answer), entries))
+    }
+
+    fn judge_info(&self, answer: &Answer) -> InfoVerdict {
+        info::judge(&answer.body, &self.keys, now(), DigitalIdDomain::DeviceWithFtmAnchors)
     }
 
     /// Asks whether a device of this type is available, as clients do before they capture.
@@ -179,14 +201,14 @@ impl Script<'_> {
         let body = serde_json::json!({ "type": bio_type }).to_string();
         let answer = self.ask("MOSIPDISC", "/device", &body, PATIENCE)?;
         let verdict = discovery::judge(&answer.body);
-        let entries: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let entries: Vec<Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
         let ready = entries.iter().filter(|entry| entry["deviceStatus"] == "Ready").count();
         let captured = format!("{ready} of {} Ready", entries.len());
         let verified = match ready {
             0 => Verified::Refused { why: format!("no {bio_type} device is Ready") },
             _ => verified(&verdict, "client"),
         };
-        Ok(Outcome { captured, quality: String::new(), verified, took: answer.took })
+        Ok(Outcome { captured, verified, took: answer.took, ..Outcome::default() })
     }
 
     /// Takes fingers away from the subject, as biosim ctl does.

@@ -9,9 +9,10 @@ use biosim_backends::{DigitalIdDomain, Request, registration};
 use biotrust_model::{BioSubType, Purpose};
 use serde_json::json;
 
-use super::{Outcome, PATIENCE, Script, Verified, label, missing_from, now, verified};
+use super::{Outcome, PATIENCE, Script, Verified, enrolment, label, missing_from, now, verified};
 use crate::demo::http;
 use crate::demo::preview::Preview;
+use crate::lab::Listed;
 
 /// What the client asks for, in milliseconds; its own socket waits longer.
 const TIMEOUT: u64 = 10_000;
@@ -23,6 +24,7 @@ const LEAST_FPS: f64 = 3.0;
 const LOST: BioSubType = BioSubType::LeftRingFinger;
 
 /// One capture to make.
+#[derive(Clone, Copy)]
 struct Capture<'a> {
     name: &'a str,
     bio_type: &'a str,
@@ -44,7 +46,7 @@ pub(super) fn play(script: &mut Script<'_>) -> anyhow::Result<()> {
             false => Verified::Refused { why: format!("not found: {}", missing.join(", ")) },
         };
         found = judged.desktop_list;
-        Ok(Outcome { captured: format!("{} devices", found.len()), quality: String::new(), verified, took })
+        Ok(Outcome { captured: format!("{} devices", found.len()), verified, took, ..Outcome::default() })
     })?;
 
     let fingers =
@@ -73,27 +75,43 @@ fn captures(script: &mut Script<'_>, found: &[SeenDevice], wanted: &[Capture<'_>
     let Some(built) = script.built(Purpose::Registration, first.bio_type, None) else { return Ok(()) };
     let label = label(&built);
     script.step("MOSIPDISC", &label, &built.level, |script| script.discover(first.bio_type))?;
-    for capture in wanted {
-        script.missing(capture.exceptions);
-        let mut preview = None;
-        script.step(&format!("STREAM {}", capture.name), &label, &built.level, |script| {
-            let device = seen(found, &built.serial)?;
-            preview = Some(Preview::open(script.port, &device.device_id, capture.sub_id)?);
-            Ok(Outcome {
-                captured: "first frame".to_owned(),
-                quality: String::new(),
-                verified: Verified::Accepted { by: "the client's reader".to_owned() },
-                took: Duration::ZERO,
-            })
-        })?;
-        script.step(&format!("RCAPTURE {}", capture.name), &label, &built.level, |script| {
-            rcapture(script, seen(found, &built.serial)?, capture)
-        })?;
-        if let Some(preview) = preview {
-            close(script, preview);
+    for (place, capture) in wanted.iter().enumerate() {
+        one(script, found, &built, capture)?;
+        let rotated = place == 0 && enrolment::rotate_once(script, &built)?;
+        if rotated && wanted.len() == 1 {
+            let name = format!("{}, new key", capture.name);
+            one(script, found, &built, &Capture { name: &name, ..*capture })?;
         }
     }
     script.missing(&[]);
+    Ok(())
+}
+
+/// One capture with its preview.
+fn one(
+    script: &mut Script<'_>,
+    found: &[SeenDevice],
+    built: &Listed,
+    capture: &Capture<'_>,
+) -> anyhow::Result<()> {
+    let label = label(built);
+    script.missing(capture.exceptions);
+    let mut preview = None;
+    script.step(&format!("STREAM {}", capture.name), &label, &built.level, |script| {
+        let device = seen(found, &built.serial)?;
+        preview = Some(Preview::open(script.port, &device.device_id, capture.sub_id)?);
+        Ok(Outcome {
+            captured: "first frame".to_owned(),
+            verified: Verified::Accepted { by: "the client's reader".to_owned() },
+            ..Outcome::default()
+        })
+    })?;
+    script.step(&format!("RCAPTURE {}", capture.name), &label, &built.level, |script| {
+        rcapture(script, seen(found, &built.serial)?, capture)
+    })?;
+    if let Some(preview) = preview {
+        close(script, preview);
+    }
     Ok(())
 }
 
