@@ -38,7 +38,7 @@ pub(super) fn switch(
     device: &dyn L1Device,
     chain: &[Vec<u8>],
 ) -> Result<Rotated, ManageError> {
-    let _one = locked(&session.managing);
+    let (_one, _judging) = (locked(&session.managing), locked(&session.judging));
     let next = L1Keys { device_chain: chain.to_vec(), chip_chain: device.keys(CALL)?.chip_chain };
     let (keys, standing) = keys::judge(inner, session, &next, KeySlot::Next);
     match standing {

@@ -27,7 +27,7 @@ pub(super) fn begin(inner: &Inner, session: &Session) -> Result<Vec<u8>, ManageE
 
 /// Holds the chain against everything that the device will be held against, and switches to it.
 pub(super) fn switch(inner: &Inner, session: &Session, chain: &[Vec<u8>]) -> Result<Rotated, ManageError> {
-    let _one = locked(&inner.enrolling);
+    let (_judging, _one) = (locked(&session.judging), locked(&inner.enrolling));
     let (key, identity) = (session.id.as_str(), &session.description.identity);
     let refuse = |why: String| ManageError::Certificate(why);
     let appraisal = appraise_l0(identity, chain, &inner.trust.device, inner.clock.now());

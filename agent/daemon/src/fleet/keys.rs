@@ -208,6 +208,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) fn appraise(inner: &Arc<Inner>, unit: &Unit) -> bool {
     let Some(session) = unit.session() else { return false };
     let Some(opened) = session.opened() else { return false };
+    let _one = locked(&session.judging);
     let before = session.keys();
     let (sha256, standing) = {
         let _settling = session.settle();
@@ -357,9 +358,13 @@ fn evidence_about(
 ) -> Evidence {
     let interval = inner.settings.attestation.interval;
     let held = session.keys().and_then(|keys| keys.evidence.clone());
+    let good = held.clone();
     let held =
         held.filter(|held| !session.takes_fresh_evidence() && held.stands(&subject, inner.now(), interval));
-    held.unwrap_or_else(|| attestation::attest(inner, session, subject, slot))
+    held.unwrap_or_else(|| {
+        let found = attestation::attest(inner, session, subject, slot);
+        good.and_then(|good| good.in_place_of(&found)).unwrap_or(found)
+    })
 }
 
 /// What this host remembers of the device and of the chip that it shows.

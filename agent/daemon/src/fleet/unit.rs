@@ -77,6 +77,9 @@ pub(super) struct Session {
     cost: Mutex<Cost>,
     /// Held while keys in the device are made, switched or destroyed: one such step at a time.
     pub(super) managing: Mutex<()>,
+    /// Held while keys are appraised and put in place, and while they are switched: an appraisal that began with the old
+    /// keys must not put them back. Taken after `managing` where both are.
+    pub(super) judging: Mutex<()>,
     /// How many are about to put other keys in place.
     settling: AtomicUsize,
     /// What was found out about its trust module no longer counts.
@@ -107,8 +110,8 @@ impl Session {
     pub(super) fn new(opened: Opened, id: DeviceId, order: u64, open: &watch::Sender<usize>) -> Self {
         let description = opened.device().description().clone();
         let (keys, timing, cost) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (managing, settling, update) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
-        let stale = AtomicBool::new(false);
+        let (managing, judging, update) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (settling, stale) = (AtomicUsize::new(0), AtomicBool::new(false));
         Self {
             opened: Some(opened),
             count: Counted::one_more(open),
@@ -119,6 +122,7 @@ impl Session {
             timing,
             cost,
             managing,
+            judging,
             settling,
             stale,
             update,
