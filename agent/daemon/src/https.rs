@@ -147,7 +147,6 @@ impl Https {
     }
 
     /// A request, to be given to [`Self::send`].
-    #[must_use]
     pub fn request(&self, method: Method, url: &Url) -> RequestBuilder {
         self.client.request(method, url.clone())
     }

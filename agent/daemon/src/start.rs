@@ -44,7 +44,10 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Reads the adopter's list of models.
-fn models(config: &config::Metadata, now: UtcMillis) -> anyhow::Result<Option<Metadata>> {
+///
+/// # Errors
+/// When it cannot be used, and why.
+pub fn models(config: &config::Metadata, now: UtcMillis) -> anyhow::Result<Option<Metadata>> {
     let Some(file) = &config.file else { return Ok(None) };
     let name = || format!("[metadata] {}", file.display());
     let anchors = AdopterStore::load(&config.anchors).context("[metadata] anchors")?;

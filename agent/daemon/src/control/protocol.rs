@@ -61,7 +61,8 @@ enum Request {
         update: u64,
     },
     FtmStatus {},
-    FtmRequest {
+    #[serde(rename = "ftm_request")]
+    FtmIdentity {
         #[serde(flatten)]
         challenge: FtmChallenge,
     },
@@ -157,7 +158,7 @@ async fn carry_out<S: Care>(
         Request::UpdateData { update, data } => service.update_data(update, bytes("data", &data)?),
         Request::UpdateFinish { update } => service.update_finish(update).await,
         Request::FtmStatus {} => service.ftm_status().await,
-        Request::FtmRequest { challenge } => service.ftm_request(challenge).await,
+        Request::FtmIdentity { challenge } => service.ftm_request(challenge).await,
         Request::FtmActivate { credential, secret } => {
             service.ftm_activate(bytes("credential", &credential)?, bytes("secret", &secret)?).await
         }

@@ -3,6 +3,7 @@
 //! HTTP and the control socket see [`Host`]; each part knows of the others only what it was given.
 
 mod care;
+mod models;
 mod uploads;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::run::Devices;
 use crate::start;
 use crate::store::Store;
 use crate::time::{HostUptime, TrustedClock, this_boot};
+use models::Models;
 use uploads::Uploads;
 
 /// How often it is looked whether the time can be believed.
@@ -39,6 +41,7 @@ pub struct Host {
     time: Arc<TrustedClock>,
     encryption: Keeper,
     manager: Option<Manager<Fleet>>,
+    models: Arc<Models>,
     uploads: Uploads,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -70,7 +73,9 @@ impl Host {
         fleet.set_encryption(encryption.current());
         let manager = Manager::new(&config.management, Arc::new(fleet.clone()), Arc::clone(&time), ledger)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let host = Self { fleet, time, encryption, manager, uploads: Uploads::default(), stop, tasks };
+        let models = Arc::new(Models::new(config));
+        let host =
+            Self { fleet, time, encryption, manager, models, uploads: Uploads::default(), stop, tasks };
         host.take_care();
         Ok(host)
     }
@@ -83,6 +88,11 @@ impl Host {
             let stop = self.stop.clone();
             self.tasks.spawn(async move { manager.run(stop).await });
         }
+        let followed = Arc::clone(&self.models).follow(self.fleet.clone(), Arc::clone(&self.time) as _);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(followed).await;
+        });
         let watched = watch_time(self.fleet.clone(), Arc::clone(&self.time), self.manager.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -140,7 +150,8 @@ impl control::Service for Host {
                 device.insert("management".into(), managed.unwrap_or_default());
             }
         }
-        let notices = self.time.notice().into_iter().chain(self.encryption.notices());
+        let notices = self.time.notice().into_iter().chain(self.models.notice());
+        let notices = notices.chain(self.encryption.notices());
         let notices = notices.chain(self.manager.iter().flat_map(Manager::notices));
         if let Some(all) = status.get_mut("notices").and_then(Value::as_array_mut) {
             all.extend(notices.map(Value::String));
