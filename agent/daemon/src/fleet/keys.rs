@@ -376,14 +376,16 @@ fn history(inner: &Inner, session: &Session, chip: &Certificate) -> Result<Histo
     Ok(History { chip_of_device: known.chip, chip_in_other: other.map(|other| other.serial) })
 }
 
-/// Remembers the chip of a device that stood up, and what it runs.
+/// Remembers the chip of a device that stood up, and what it runs. Only a chip that was proven: anybody can show the
+/// certificate of another's, or give the serial number of another's device.
 fn remember(inner: &Inner, session: &Session, keys: &Keys) {
     let Ok(device) = keys.l1() else { return };
+    let report = keys.evidence.as_ref().and_then(|evidence| evidence.result.as_ref().ok());
+    let Some(attested) = report.and_then(|(_, report)| report.verdict().ok()) else { return };
     let identity = &session.description.identity;
     let owner = Owner::new(&identity.device_provider, &identity.serial_no);
-    let report = keys.evidence.as_ref().and_then(|evidence| evidence.result.as_ref().ok());
-    let svn = report.and_then(|(_, report)| report.verdict().ok()).and_then(|attested| attested.svn);
-    let remembered = inner.store().remember(&owner, device.chip().spki_der(), svn, inner.clock.now());
+    let remembered =
+        inner.store().remember(&owner, device.chip().spki_der(), attested.svn, inner.clock.now());
     if let Err(error) = remembered {
         tracing::error!(device = %session.id, %error, "its chip cannot be remembered");
     }

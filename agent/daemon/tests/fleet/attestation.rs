@@ -151,6 +151,40 @@ async fn a_serial_number_on_another_chip_is_refused_until_a_technician_forgets_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chip_that_was_shown_and_not_proven_is_not_remembered() {
+    let host = Host::start(None);
+    let mute = built(Purpose::Registration, &faulty(Faults { no_attestation: true, ..Faults::default() }));
+    let genuine = built(Purpose::Registration, &Options::default());
+    assert_eq!(mute.serial(), genuine.serial());
+    let serial = mute.serial().to_owned();
+    host.plug(&mute);
+    host.until(&serial, DeviceStatus::Ready).await;
+    mute.unplug();
+    // the owner of that serial number comes, and must not suffer from what somebody else said
+    host.plug(&genuine);
+    host.until(&serial, DeviceStatus::Ready).await;
+    assert_eq!(host.shown(&serial)["level"], "L1", "{:#}", host.shown(&serial));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_proved_itself_and_falls_silent_is_refused_until_it_is_forgotten() {
+    let host = Host::start(None);
+    let device = built(Purpose::Registration, &Options::default());
+    let serial = device.serial().to_owned();
+    host.plug(&device);
+    host.until(&serial, DeviceStatus::Ready).await;
+    device.unplug();
+    device.set_faults(Faults { no_attestation: true, ..Faults::default() });
+    host.plug(&device);
+    let shown = host.decided(&serial).await;
+    let reason = shown["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("granted-level: ") && reason.contains("device forget"), "{shown:#}");
+    assert!(host.fleet.forget(&serial).await.unwrap());
+    host.until(&serial, DeviceStatus::Ready).await;
+    assert_eq!(host.shown(&serial)["level"], "L0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn firmware_older_than_what_the_chip_ran_is_refused() {
     let host = Host::start(None);
     let device = built(Purpose::Registration, &Options::default());

@@ -7,7 +7,7 @@ use biotrust_model::evidence::FtmKind;
 
 use super::{Appraisal, AppraisedL0, AppraisedL1, Check, CheckName, Outcome};
 
-/// What a host remembers that concerns this device. Keys are SubjectPublicKeyInfo, DER.
+/// What a host remembers that concerns this device: only what was proven. Keys are SubjectPublicKeyInfo, DER.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// The chip key that a device of this provider and serial number had.
@@ -44,11 +44,9 @@ impl Appraisal<AppraisedL1> {
     /// that shows up in another device; where it was a repair, a technician forgets the device.
     #[must_use]
     pub fn with_history(mut self, history: &History) -> Self {
-        let Some(device) = &self.admitted else { return self };
+        let Some(device) = &mut self.admitted else { return self };
+        device.proved_before = history.chip_of_device.is_some();
         let (serial, chip) = (device.identity.serial_no.clone(), device.chip.spki_der());
-        let cure = |serial: &str| {
-            format!("if it was repaired by its provider, run `biotrust device forget {}`", escaped(serial))
-        };
         let other_chip = history.chip_of_device.as_deref().is_some_and(|known| known != chip);
         let (outcome, text) = match (other_chip, &history.chip_in_other) {
             (true, _) => (
@@ -113,12 +111,21 @@ impl Appraisal<AppraisedL1> {
         self
     }
 
-    /// There is no evidence, because of `why`. Served as L0, or refused: where it could have given some, or where the host
-    /// insists.
+    /// There is no evidence, because of `why`. Served as L0, or refused: where it could have given some, where the host
+    /// insists, or where the device that it says it is has given some before. Certificates are public: a copy shows the
+    /// same ones, and says that it can prove nothing.
     #[must_use]
     pub fn without_evidence(mut self, why: &str, refuse: bool) -> Self {
-        let why = format!("it proves nothing about its trust module: {}", escaped(why));
+        let mut why = format!("it proves nothing about its trust module: {}", escaped(why));
+        let mut refuse = refuse;
         if let Some(device) = &mut self.admitted {
+            if device.proved_before && !refuse {
+                refuse = true;
+                why = format!(
+                    "{why}; it did before, so this may be a copy of it; {}",
+                    cure(&device.identity.serial_no)
+                );
+            }
             device.granted = Err(why.clone());
         }
         if refuse {
@@ -183,6 +190,11 @@ impl Appraisal<AppraisedL0> {
         }
         self
     }
+}
+
+/// What a technician does who knows better.
+fn cure(serial: &str) -> String {
+    format!("if it was repaired by its provider, run `biotrust device forget {}`", escaped(serial))
 }
 
 /// Text from outside, fit for a log: short, and without control characters.

@@ -145,6 +145,20 @@ fn a_chip_has_one_device_and_a_device_one_chip() {
     assert!(moved.text.contains("forget SN0000000002"), "{moved}");
 }
 
+/// A chip certificate is public: what shows that of a device that proved itself here, and proves nothing, is a copy of it.
+#[test]
+fn what_proved_itself_before_and_proves_nothing_now_is_refused() {
+    let known = |chip: Option<&[u8]>| {
+        let history = History { chip_of_device: chip.map(<[u8]>::to_vec), chip_in_other: None };
+        device().with_history(&history).without_evidence("it knows no attestation", false)
+    };
+    assert_eq!(known(None).verdict(), Ok(()), "control: nobody saw it prove anything");
+    let copy = known(Some(WORLD.chip.spki())).verdict().unwrap_err();
+    assert_eq!(copy.name, CheckName::Granted);
+    assert!(copy.text.contains("it knows no attestation") && copy.text.contains("before"), "{copy}");
+    assert!(copy.text.contains("`biotrust device forget SN0000000001`"), "{copy}");
+}
+
 #[test]
 fn at_l0_the_hosts_module_is_worth_a_look_and_the_model_decides() {
     let store = WORLD.pki.store().unwrap();

@@ -176,6 +176,8 @@ pub struct AppraisedL1 {
     valid_until: UtcMillis,
     /// `Err`: why it is worth L0 only.
     granted: Result<(), String>,
+    /// Whether it has proven its trust module to this host before.
+    proved_before: bool,
 }
 
 impl AppraisedL0 {
@@ -288,6 +290,7 @@ pub fn appraise_l1(
         chip: chip.leaf().clone(),
         valid_until: device.valid_until().min(chip.valid_until()),
         granted: Err("nothing was proven about its trust module".to_owned()),
+        proved_before: false,
     });
     report.into_appraisal(admitted, expires)
 }
