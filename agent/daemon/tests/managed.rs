@@ -13,7 +13,9 @@ use biosim_mgmt::{Materials, Running};
 use biosim_scanner::{
     CalibratedSubject, Factory, Kind, Maker, Options, Release, Scene, Spec, VirtualDevice, Workshop,
 };
-use biotrust_certs::{Domain, TestPki};
+use biotrust_attest::metadata::{self, Document};
+use biotrust_attest::signed::{self, Signer};
+use biotrust_certs::{Domain, SignerPurpose, TestPki};
 use biotrust_daemon::config;
 use biotrust_daemon::control::{Care as _, Service as _};
 use biotrust_daemon::host::Host;
@@ -70,8 +72,24 @@ impl Provider {
         VirtualDevice::build_with(spec, options, &self.workshop).unwrap()
     }
 
+    /// The adopter's list of models.
+    fn models(&self, number: u64) -> String {
+        let (now, pki) = (SystemClock.now(), &self.workshop.pki);
+        let day = Duration::from_secs(86_400);
+        let document = Document { number, issued_at: now, next_update: now.plus(day), models: Vec::new() };
+        let signer = pki.signer(SignerPurpose::Metadata, now).unwrap();
+        let unsigned =
+            signed::prepare(metadata::TYP, &Signer::Chain(&signer.chain), &document.to_json()).unwrap();
+        let signature = signer.sign_rs256(unsigned.signing_input());
+        unsigned.attach(&signature)
+    }
+
     /// A daemon of this provider's customer.
     fn host(&self) -> Host {
+        self.host_with("")
+    }
+
+    fn host_with(&self, more: &str) -> Host {
         let home = self.home.path();
         let links = home.join("links");
         std::fs::create_dir_all(&links).unwrap();
@@ -89,7 +107,7 @@ impl Provider {
             self.server.address,
             links.display(),
             home.join("state").display(),
-        );
+        ) + more;
         let file = home.join("biotrust.toml");
         std::fs::write(&file, text).unwrap();
         let config = config::load(&file).unwrap().config;
@@ -143,9 +161,11 @@ async fn a_device_registers_rotates_and_leaves() {
     plug(&scanner, &provider.links());
 
     // registration, with the time first
-    let ready = until(&host, &serial, "registration", |device| device["status"] == "Ready").await;
+    let ready = until(&host, &serial, "registration", |device| {
+        device["status"] == "Ready" && device["management"]["registered"] == true
+    })
+    .await;
     assert_eq!((ready["level"].as_str(), ready["keys_at"].as_str()), (Some("L1"), Some("L1")));
-    assert_eq!(ready["management"]["registered"], true);
     assert!(ready["attested_s"].is_u64() && ready["management"]["renewal"].is_string(), "{ready:#}");
     let status = host.status();
     assert_eq!((&status["time"]["trusted"], status["time"]["skew_ms"].is_i64()), (&true.into(), true));
@@ -254,6 +274,42 @@ async fn firmware_is_updated_by_order_and_by_hand() {
         device["firmware"] == version.as_str() && device["status"] == "Ready"
     })
     .await;
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_models_is_replaced_while_the_daemon_runs_but_never_by_an_older_one() {
+    let provider = Provider::open().await;
+    let (list, anchor) = (provider.home.path().join("models.jws"), provider.home.path().join("adopter.pem"));
+    std::fs::write(&list, provider.models(5)).unwrap();
+    std::fs::write(&anchor, provider.workshop.pki.adopter_anchor_pem()).unwrap();
+    let more = format!("[metadata]\nfile = \"{}\"\nanchors = [\"{}\"]\n", list.display(), anchor.display());
+    let host = provider.host_with(&more);
+    let notice = |host: &Host| host.status()["notices"].to_string();
+    let replace = |text: String| {
+        let new = list.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &list).unwrap();
+    };
+    for (text, says) in [
+        (provider.models(4), Some("a new list of models is not used")),
+        (provider.models(6), None),
+        ("nonsense".to_owned(), Some("a new list of models is not used")),
+        (provider.models(7), None),
+    ] {
+        replace(text);
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let told = notice(&host).contains("a new list of models is not used");
+                if told == says.is_some() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{says:?}: {}", notice(&host)));
+    }
     host.stop();
     host.closed(Duration::from_secs(5)).await;
 }

@@ -8,7 +8,7 @@
 mod check;
 mod fetch;
 mod slots;
-mod watch;
+pub(crate) mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

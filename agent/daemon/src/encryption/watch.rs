@@ -13,11 +13,11 @@ use inotify::{EventStream, Inotify, WatchMask};
 /// A change is often several events: look once, when they are through.
 const SETTLE: Duration = Duration::from_millis(100);
 
-pub(super) struct Watch(Option<EventStream<[u8; 4096]>>);
+pub(crate) struct Watch(Option<EventStream<[u8; 4096]>>);
 
 impl Watch {
     /// Watches what can be watched; where the system has no watch left, [`Self::changed`] still returns after its time.
-    pub(super) fn new(files: &[PathBuf]) -> Self {
+    pub(crate) fn new(files: &[PathBuf]) -> Self {
         let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
         let watch = || {
             let inotify = Inotify::init()?;
@@ -30,14 +30,14 @@ impl Watch {
         match watch() {
             Ok(watch) => Self(Some(watch)),
             Err(error) => {
-                tracing::warn!(%error, "files of encryption certificates are looked at twice a minute only");
+                tracing::warn!(%error, "files are looked at twice a minute only: no watch is left");
                 Self(None)
             }
         }
     }
 
     /// Returns after a change, or after `at_most`.
-    pub(super) async fn changed(&mut self, at_most: Duration) {
+    pub(crate) async fn changed(&mut self, at_most: Duration) {
         let events = async {
             let Some(stream) = &mut self.0 else { return std::future::pending().await };
             match stream.next().await {

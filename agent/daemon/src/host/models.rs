@@ -8,11 +8,12 @@ use std::time::Duration;
 use biotrust_model::time::Clock;
 
 use crate::config::Config;
+use crate::encryption::watch::Watch;
 use crate::fleet::Fleet;
 use crate::start;
 use crate::store::{Floor, Store};
 
-/// How often the file is looked at.
+/// The file is looked at so often even when nothing tells of a change.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Follows the file.
@@ -40,13 +41,12 @@ impl Models {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks now and then, for ever.
+    /// Looks after every change and now and then, for ever.
     pub(super) async fn follow(self: std::sync::Arc<Self>, fleet: Fleet, clock: std::sync::Arc<dyn Clock>) {
-        if self.config.file.is_none() {
-            return;
-        }
+        let Some(file) = self.config.file.clone() else { return };
+        let mut watch = Watch::new(&[file]);
         loop {
-            tokio::time::sleep(LOOK).await;
+            watch.changed(LOOK).await;
             let (models, fleet, clock) = (self.clone(), fleet.clone(), clock.clone());
             // files and the state block
             let _ = tokio::task::spawn_blocking(move || models.look(&fleet, clock.as_ref())).await;
