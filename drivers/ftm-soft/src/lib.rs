@@ -6,7 +6,8 @@
 //! Keys are sealed at rest, under a key of the host (`vault`).
 //!
 //! Trust: the directory's owner. Files that others may read or write are refused. Blocks on the disk: every change is
-//! durable before a call returns; making a key takes some hundred milliseconds.
+//! durable before a call returns. Making a key takes some hundred milliseconds, in which nobody could sign, so the next
+//! one is made ahead on a thread of its own; it is in memory only until it is somebody's.
 
 mod key;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 mod vault;
 
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use biotrust_driver_api::key_files::{KeyFiles, checked_name};
 use biotrust_driver_api::{Ftm, FtmError, KeyHandle, Sealer};
@@ -29,6 +31,8 @@ pub struct SoftFtm {
     files: KeyFiles,
     vault: Vault,
     notices: Vec<String>,
+    /// The key for the next rotation of whatever device, being made or made.
+    spare: Option<JoinHandle<Result<SoftKey, FtmError>>>,
 }
 
 impl SoftFtm {
@@ -45,7 +49,7 @@ impl SoftFtm {
     pub fn open(directory: &Path, sealer: Option<&mut dyn Sealer>) -> Result<Self, FtmError> {
         let files = KeyFiles::open(directory)?;
         let vault = Vault::open(&files, sealer)?;
-        let mut ftm = Self { files, vault, notices: Vec::new() };
+        let mut ftm = Self { files, vault, notices: Vec::new(), spare: None };
         ftm.seal_old_keys()?;
         Ok(ftm)
     }
@@ -68,6 +72,14 @@ impl SoftFtm {
         Ok(())
     }
 
+    /// A key that is nobody's yet: the one made ahead, where there is one.
+    fn new_key(&mut self) -> Result<SoftKey, FtmError> {
+        match self.spare.take().map(JoinHandle::join) {
+            Some(Ok(Ok(key))) => Ok(key),
+            _ => SoftKey::generate(),
+        }
+    }
+
     /// Reads the key in `slot`.
     fn key(&self, name: &str, slot: KeySlot) -> Result<SoftKey, FtmError> {
         checked_name(name)?;
@@ -84,7 +96,7 @@ impl Ftm for SoftFtm {
         organisation: &str,
     ) -> Result<Vec<u8>, FtmError> {
         checked_name(name)?;
-        let key = SoftKey::generate()?;
+        let key = self.new_key()?;
         let request = key.certificate_request(common_name, organisation)?;
         self.files.write(name, KeySlot::Next, &self.vault.seal(name, &key.to_pkcs8()?)?)?;
         Ok(request)
@@ -129,6 +141,17 @@ impl Ftm for SoftFtm {
             self.key(name, slot)?;
         }
         Ok(Proof::Software)
+    }
+
+    fn idle(&mut self) -> Result<bool, FtmError> {
+        if self.spare.is_none() {
+            let maker = std::thread::Builder::new().name("next key".to_owned());
+            let making = maker.spawn(SoftKey::generate);
+            let why =
+                |e: std::io::Error| FtmError::Failed { doing: "making a key ahead", why: e.to_string() };
+            self.spare = Some(making.map_err(why)?);
+        }
+        Ok(false)
     }
 
     fn notices(&mut self) -> Vec<String> {

@@ -419,3 +419,19 @@ fn replaced_and_destroyed_keys_are_overwritten() {
     ftm.destroy("SN1").unwrap();
     assert!(wiped(&mut second));
 }
+
+/// The key made ahead is the one that is asked for, goes to one device only, and is on no disk before.
+#[test]
+fn the_next_key_is_made_ahead_and_used_once() {
+    let home = Home::new();
+    let mut ftm = home.open();
+    assert!(!ftm.idle().unwrap(), "one spare is enough");
+    assert_eq!(home.files(), Vec::<String>::new());
+    let ahead = ftm.spare.as_ref().unwrap().thread().id();
+    ftm.idle().unwrap();
+    assert_eq!(ftm.spare.as_ref().unwrap().thread().id(), ahead, "not made twice");
+    let first = enrolled(&mut ftm, "a");
+    assert!(ftm.spare.is_none(), "it was taken");
+    let second = enrolled(&mut ftm, "b");
+    assert_ne!(first, second);
+}
