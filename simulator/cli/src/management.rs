@@ -4,6 +4,7 @@
 //! The provider's issuing key lies in that folder, for its owner only; whoever makes the folder removes it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,9 +74,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server of `config` and returns when it listens.
     pub(crate) fn start(config: &Path, log: &Path, interrupt: &Cancel) -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("finding this program")?;
-        let mut command = Command::new(own);
-        command.args(["mgmt", "--with-parent", "--config"]).arg(config).arg("serve");
+        // This very program, also where its file has been replaced since.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("biosim").args(["mgmt", "--with-parent", "--config"]).arg(config).arg("serve");
         let process = Process::start("the management server", &mut command, log)?;
         let url = process.wait_until(interrupt, || {
             let text = std::fs::read_to_string(log).unwrap_or_default();

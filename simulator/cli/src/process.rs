@@ -90,6 +90,11 @@ impl Process {
         }
     }
 
+    /// How it has ended, where it has.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        lock(&self.child).try_wait().ok()??.code()
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         lock(&self.child).id()

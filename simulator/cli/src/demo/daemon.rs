@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::process::Process;
 
+/// Exit status of a daemon that cannot use its configuration.
+const UNUSABLE_CONFIGURATION: i32 = 64;
+
 /// Where the files of a daemon are.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
@@ -51,6 +54,13 @@ impl Daemon {
                 .map(Some)
                 .with_context(|| format!("reading {}", paths.ready.display())),
             Err(_) => Ok(None),
+        });
+        let ready = ready.map_err(|error| match process.exit_code() {
+            Some(UNUSABLE_CONFIGURATION) => error.context(
+                "biotrustd does not take the configuration that this biosim writes; one of them is older, build both \
+                 from one source",
+            ),
+            _ => error,
         })?;
         process.end_on(interrupt)?;
         Ok(Self { process, ready })
@@ -120,5 +130,10 @@ mod tests {
             Daemon::start(&script(dir.path(), "echo port range is full >&2; exit 3"), &Cancel::new());
         let text = started.err().unwrap().to_string();
         assert!(text.contains("exit status 3") && text.contains("port range is full"), "{text}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let older = Daemon::start(&script(dir.path(), "echo no such section >&2; exit 64"), &Cancel::new());
+        let text = format!("{:#}", older.err().unwrap());
+        assert!(text.contains("one of them is older") && text.contains("no such section"), "{text}");
     }
 }

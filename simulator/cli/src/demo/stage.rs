@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow, bail};
+use biosim_scanner::ftm::FtmError;
 use biosim_scanner::{Faults, Kind, Options, Spec, Workshop};
 use biotrust_certs::{Domain, TestPki};
 use biotrust_driver_api::Cancel;
@@ -126,9 +127,10 @@ impl Stage {
 
         progress
             .now(format!("building {} virtual devices, plugging them in and registering them", specs.len()));
-        let joined = lab
-            .bring_in(building)
-            .map_err(|error| anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()))?;
+        let joined = lab.bring_in(building).map_err(|error| match error.is::<FtmError>() {
+            true => error, // a device that could not be built: the daemon knows nothing of it
+            false => anyhow!("{error:#}\nbiotrustd is running; {}", daemon.last_lines()),
+        })?;
         progress.now("drawing fingers, irises and faces");
         if drawer.join().is_err() {
             bail!("the thread that draws the subject has failed");

@@ -262,6 +262,11 @@ impl Lab {
             .collect())
     }
 
+    /// The device of this serial number.
+    pub(crate) fn device(&self, serial: &str) -> Option<Arc<VirtualDevice>> {
+        self.devices().into_iter().find(|device| device.serial() == serial)
+    }
+
     /// All devices as they are now.
     fn slots(&self) -> Vec<Slot> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()

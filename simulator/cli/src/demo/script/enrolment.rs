@@ -145,22 +145,22 @@ fn prove(script: &Script<'_>, built: &Listed) -> anyhow::Result<Proven> {
     let challenge = Challenge::new(nonce, AUDIENCE, EvidencePurpose::DeviceKey, now());
     let evidence = script.stage.agent().evidence(&built.serial, &challenge)?;
     keep(script.stage, &built.serial, &evidence, &challenge)?;
+    let device = script.stage.lab.device(&built.serial).context("the device is gone")?;
+    let chip = device.ftm().and_then(|ftm| ftm.keys().chip_chain.into_iter().next());
+    let chip = chip.map(|der| Certificate::parse(&der)).transpose().context("the chip certificate")?;
     let expected = Expected {
         challenge: Some(&challenge),
         now: now(),
         ftm: &judge.ftm,
-        identity: None,
+        identity: Some(&device.description().identity),
         csr: None,
         device_key: Some(certificate.spki_der()),
         models: Some(&judge.models),
-        known_chip: None,
+        known_chip: chip.as_ref().map(Certificate::spki_der),
         policy: Policy::default(),
     };
     let report = verify(&evidence, &expected);
     let attested = report.verdict().map_err(|failed| anyhow!("{failed}"))?;
-    if attested.identity.serial_no != built.serial {
-        bail!("the evidence is of {}", attested.identity.serial_no);
-    }
     if attested.level.as_str() != built.level {
         let why = attested.why_not_l1.as_deref().unwrap_or_default();
         bail!("the evidence is worth level {}, not {}: {why}", attested.level, built.level);
