@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use biotrust_model::{DeviceStatus, Modality, Problem, ProblemKind, Purpose};
+use biotrust_model::{DeviceStatus, Level, Modality, Problem, ProblemKind, Purpose};
 use biotrust_sbi::answer::{self, DeviceDescription};
 use bytes::Bytes;
 
@@ -59,10 +59,12 @@ impl Inner {
     }
 
     /// The device that is served instead of this one, where two claim the same identity: one that stood up to appraisal
-    /// before one that did not, else the one that was there first.
+    /// before one that did not, one that proved its level before one that only says who it is, else the one that was there
+    /// first.
     pub(super) fn twin(&self, unit: &Unit, session: &Session) -> Option<Arc<Unit>> {
-        let rank =
-            |unit: &Unit, session: &Session| (*unit.machine().standing() != Standing::Good, session.order);
+        let rank = |unit: &Unit, session: &Session| {
+            (*unit.machine().standing() != Standing::Good, session.level() == Level::L0, session.order)
+        };
         let own = rank(unit, session);
         self.open_units()
             .into_iter()

@@ -185,6 +185,37 @@ async fn a_device_that_proved_itself_and_falls_silent_is_refused_until_it_is_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_claim_one_identity_the_one_that_proved_it_is_served() {
+    let host = Host::start(None);
+    let mute = built(Purpose::Registration, &faulty(Faults { no_attestation: true, ..Faults::default() }));
+    let genuine = built(Purpose::Registration, &Options::default());
+    let serial = mute.serial().to_owned();
+    host.plug(&mute);
+    // a line of its own: both would have the same name
+    let line = std::fs::read_dir(host.links.path()).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(&line, host.links.path().join("another.tty")).unwrap();
+    let shown = loop {
+        let shown = host.decided(&serial).await;
+        if shown["status"] == "Ready" && shown["link"].as_str().unwrap().ends_with("another.tty") {
+            break shown;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!(shown["level"], "L0", "{shown:#}");
+    host.plug(&genuine);
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    loop {
+        let served: serde_json::Value = serde_json::from_slice(&host.fleet.discovery(None, false)).unwrap();
+        assert_eq!(served.as_array().unwrap().len(), 1, "{served:#}");
+        if served[0]["certification"] == "L1" {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{:#}", host.fleet.status());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn firmware_older_than_what_the_chip_ran_is_refused() {
     let host = Host::start(None);
     let device = built(Purpose::Registration, &Options::default());
