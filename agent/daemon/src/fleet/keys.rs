@@ -413,7 +413,13 @@ pub(super) fn info_job(
     session: &Session,
     level: Level,
 ) -> (InfoJob, DeviceDescription) {
-    let description = DeviceDescription { level, ..inner.describe(unit, session) };
+    // A device that is being registered signs as what it is from then on.
+    let description = DeviceDescription {
+        level,
+        purpose: Some(session.description.purpose),
+        env: Some(inner.settings.env),
+        ..inner.describe(unit, session)
+    };
     let job = InfoJob {
         device_id: session.id.to_string(),
         status: description.status,
