@@ -20,6 +20,9 @@ use crate::config::Approval;
 use crate::store::{Device, DeviceState, Registration, Taken};
 
 const DAY: u64 = 86_400;
+/// Certificates are valid from a little before they are issued: the clocks of devices and hosts are a little behind, and
+/// the moment is rounded to a second.
+const BACKDATED_MS: i64 = 300_000;
 
 impl Service {
     /// `register` and `rotate`.
@@ -160,9 +163,10 @@ impl Service {
     /// On a thread where blocking is allowed: the key may be in a token.
     async fn issue(&self, request: Csr, now: UtcMillis) -> Result<Certificate, Outcome> {
         let life = Duration::from_secs(u64::from(self.policy.certificate_days) * DAY);
+        let from = UtcMillis(now.0.saturating_sub(BACKDATED_MS));
         let key = Arc::clone(&self.issuer.key);
         let made = tokio::task::spawn_blocking(move || {
-            issue::device_certificate(key.as_ref(), &request, Validity::starting(now, life))
+            issue::device_certificate(key.as_ref(), &request, Validity::starting(from, life))
         });
         match made.await {
             Ok(Ok(certificate)) => Ok(certificate),
