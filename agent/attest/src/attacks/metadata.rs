@@ -7,7 +7,7 @@ use biotrust_model::Level;
 use biotrust_model::evidence::FtmKind;
 
 use super::*;
-use crate::metadata::{Document, Metadata, MetadataError, Model as Entry, Status, StatusReport};
+use crate::metadata::{Document, Freshness, Metadata, MetadataError, Model as Entry, Status, StatusReport};
 use crate::signed::SignedError;
 use crate::testing::publish;
 use CheckName::{Identity, Level as LevelCheck, Model};
@@ -66,11 +66,41 @@ fn changed_metadata() {
     assert_eq!(refused, MetadataError::Signed(SignedError::Signature));
 }
 
+/// Or the clock of this host was set back, which must not keep a whole host from starting.
 #[test]
 fn metadata_of_the_future() {
-    let late = Document { issued_at: NOW.plus(DAY), ..WORLD.document(FtmKind::Spdm) };
-    let refused = Metadata::verify(&WORLD.publish(&late), &WORLD.adopter, NOW, 0).unwrap_err();
-    assert_eq!(refused, MetadataError::FromTheFuture(NOW.plus(DAY)));
+    let late = Document {
+        issued_at: NOW.plus(DAY),
+        next_update: NOW.plus(2 * DAY),
+        ..WORLD.document(FtmKind::Spdm)
+    };
+    let models = Metadata::verify(&WORLD.publish(&late), &WORLD.adopter, NOW, 0).unwrap();
+    assert_eq!(models.freshness(NOW), Freshness::NotYet { from: NOW.plus(DAY) });
+    assert_eq!(models.freshness(NOW.plus(DAY)), Freshness::Current);
+    let evidence = spdm_evidence(|_| {});
+    level_0(&judge(FtmKind::Spdm, &evidence, |expected| expected.models = Some(&models)), "check the clock");
+    let long_ago = Metadata::verify(&WORLD.publish(&late), &WORLD.adopter, UtcMillis(0), 0);
+    assert!(long_ago.is_ok(), "a clock without a battery: {long_ago:?}");
+}
+
+/// Whoever is offline goes on with what was signed in time; whoever finds the old signer's key makes nothing new with it.
+#[test]
+fn a_signer_whose_certificate_has_ended() {
+    let ago = |days: i64| UtcMillis(NOW.0 - days * 86_400_000);
+    let chain =
+        WORLD.pki.issue_signer(SignerPurpose::Metadata, WORLD.other.spki(), ago(20), 10 * DAY).unwrap();
+    let verified = |issued_at, next_update| {
+        let document = Document { issued_at, next_update, ..WORLD.document(FtmKind::Spdm) };
+        let signer = crate::signed::Signer::Chain(&chain);
+        let jws = WORLD.other.document(crate::metadata::TYP, &signer, &document.to_json());
+        Metadata::verify(&jws, &WORLD.adopter, NOW, 0)
+    };
+    let in_time = verified(ago(19), ago(11)).unwrap();
+    assert!(matches!(in_time.freshness(NOW), Freshness::Overdue { .. }));
+    for (issued_at, next_update) in [(ago(19), ago(9)), (ago(19), NOW.plus(DAY)), (NOW, NOW.plus(DAY))] {
+        let refused = verified(issued_at, next_update).unwrap_err();
+        assert!(matches!(refused, MetadataError::Signed(SignedError::Untrusted(_))), "{refused}");
+    }
 }
 
 #[test]
@@ -149,13 +179,13 @@ fn metadata_that_is_not_kept_up_to_date() {
             next_update: due,
             ..WORLD.document(FtmKind::Spdm)
         };
-        let models = WORLD.metadata(&document);
+        let models = WORLD.metadata(&document).with_grace(10 * DAY);
         judge(FtmKind::Spdm, &evidence, |expected| expected.models = Some(&models))
     };
-    let in_grace = overdue(29);
+    let in_grace = overdue(9);
     assert_eq!(in_grace.verdict().unwrap().level, Level::L1);
     assert_eq!(outcome(&in_grace, Model), Outcome::Warning);
-    level_0(&overdue(31), "out of date");
+    level_0(&overdue(11), "out of date");
 }
 
 #[test]

@@ -45,9 +45,6 @@ pub enum MetadataError {
         /// Lowest that is accepted.
         floor: u64,
     },
-    /// Its time has not come.
-    #[error("model metadata is dated {}, in the future; check the clock of this host", .0.to_wire())]
-    FromTheFuture(UtcMillis),
 }
 
 /// Metadata whose signature and number have been verified.
@@ -61,6 +58,11 @@ pub struct Metadata {
 /// How up to date metadata is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
+    /// Its time has not come: says nothing yet. Or the clock is wrong.
+    NotYet {
+        /// When it was made.
+        from: UtcMillis,
+    },
     /// The next one is not due yet.
     Current,
     /// The next one is due since then; used until `until`.
@@ -76,8 +78,12 @@ pub enum Freshness {
 }
 
 impl Metadata {
-    /// Verifies metadata: signed by a metadata signer under an anchor of `store`, valid at `now`, and numbered `floor` or
-    /// higher. Keep [`Self::number`] as the next floor.
+    /// Verifies metadata: signed by a metadata signer under an anchor of `store`, and numbered `floor` or higher. Keep
+    /// [`Self::number`] as the next floor.
+    ///
+    /// The signer's certificate must be valid at `now` or, where that is outside of the time that the metadata is made for,
+    /// at the nearer end of that: whoever is offline, or does not know the time, must not be left without any. What such
+    /// metadata is worth is for [`Self::freshness`] to say.
     ///
     /// # Errors
     /// The first of these that does not hold.
@@ -88,13 +94,12 @@ impl Metadata {
         floor: u64,
     ) -> Result<Self, MetadataError> {
         let parsed = signed::parse(TYP, jws.trim(), MAX_LENGTH)?;
-        signed::verify_by_purpose(&parsed, store, SignerPurpose::Metadata, None, now)?;
+        // Read first for its dates only; it is believed below, once the signature is known to be good.
         let document = Document::from_json(&parsed.payload).map_err(MetadataError::Content)?;
+        let at = now.max(document.issued_at).min(document.next_update);
+        signed::verify_by_purpose(&parsed, store, SignerPurpose::Metadata, None, at)?;
         if document.number < floor {
             return Err(MetadataError::Rollback { number: document.number, floor });
-        }
-        if document.issued_at.since(now) > CLOCK_TOLERANCE_MS {
-            return Err(MetadataError::FromTheFuture(document.issued_at));
         }
         let index = find::Index::of(&document).map_err(|why| MetadataError::Content(shown::value(&why)))?;
         Ok(Self { document, index, grace: GRACE })
@@ -130,6 +135,9 @@ impl Metadata {
     pub fn freshness(&self, now: UtcMillis) -> Freshness {
         let end = self.document.next_update.plus(self.grace);
         match now {
+            now if self.document.issued_at.since(now) > CLOCK_TOLERANCE_MS => {
+                Freshness::NotYet { from: self.document.issued_at }
+            }
             now if now <= self.document.next_update => Freshness::Current,
             now if now <= end => Freshness::Overdue { until: end },
             _ => Freshness::Expired { since: end },

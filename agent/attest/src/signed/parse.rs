@@ -79,9 +79,9 @@ pub enum SignedError {
         purpose: SignerPurpose,
     },
     /// The signer belongs to somebody else.
-    #[error("the certificate is for organisation \"{found}\"; \"{expected}\" must sign this")]
+    #[error("the certificate is of organisation \"{found}\"; \"{expected}\" must sign this")]
     Organisation {
-        /// Organisation of the certificate; empty where it has none.
+        /// Organisation of the certificate, or of whoever issued it; empty where there is none.
         found: String,
         /// Whose signature is needed.
         expected: String,

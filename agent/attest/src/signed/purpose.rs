@@ -7,7 +7,8 @@ use super::{Parsed, ParsedSigner, SignedError};
 use crate::shown;
 
 /// Checks that `parsed` is signed with a certificate that is trusted in `store` at `now`, is for `purpose` and, where
-/// `organisation` is given, belongs to it. A certificate without the extended key usage of that purpose, such as a
+/// `organisation` is given, belongs to it: by its own name and by that of the authority which issued it, for under a common
+/// root every other authority could write that name into a certificate too. A certificate without the extended key usage of that purpose, such as a
 /// device's, is never enough, however well trusted.
 ///
 /// # Errors
@@ -30,11 +31,13 @@ pub fn verify_by_purpose<D: TrustDomain>(
     if !leaf.has_purpose(purpose) {
         return Err(SignedError::Purpose { subject: shown::value(&leaf.subject().to_string()), purpose });
     }
-    let found = leaf.subject().organisation().unwrap_or_default();
-    match organisation {
-        Some(expected) if expected != found => {
-            Err(SignedError::Organisation { found: shown::value(found), expected: shown::value(expected) })
+    if let Some(expected) = organisation {
+        let names = std::iter::once(leaf).chain(path.issuers().take(1));
+        let mut names = names.map(|certificate| certificate.subject().organisation().unwrap_or_default());
+        if let Some(found) = names.find(|found| *found != expected) {
+            let (found, expected) = (shown::value(found), shown::value(expected));
+            return Err(SignedError::Organisation { found, expected });
         }
-        _ => Ok(leaf.clone()),
     }
+    Ok(leaf.clone())
 }

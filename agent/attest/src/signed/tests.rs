@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use biotrust_certs::{Adopter, Authority, Device, SignerPurpose, TestPki, TrustStore};
+use biotrust_certs::{
+    Adopter, Authority, Device, Order, SignerPurpose, TestPki, TrustStore, Validity,
+};
 use biotrust_model::time::UtcMillis;
 
 use super::*;
@@ -106,4 +108,30 @@ fn purposes_do_not_stand_in_for_each_other() {
     let parsed = sign(SignerPurpose::Metadata);
     let judged = verify_by_purpose(&parsed, &adopter, SignerPurpose::Metadata, None, NOW);
     assert!(matches!(judged, Err(SignedError::Untrusted(_))), "the wrong domain: {judged:?}");
+}
+
+/// Providers share a root. What one of them writes into a certificate says nothing about another.
+#[test]
+fn an_authority_speaks_for_its_own_organisation_only() {
+    let device: TrustStore<Device> = PKI.store().unwrap();
+    let judge = |by| {
+        let order = Order {
+            extended_key_usages: vec![SignerPurpose::Management.oid().to_owned()],
+            ..Order::leaf(
+                by,
+                KEY.spki(),
+                vec!["O=Example Devices Ltd".to_owned(), "CN=Signer".to_owned()],
+                Validity::starting(NOW, std::time::Duration::from_secs(86_400)),
+            )
+        };
+        let chain = PKI.issue(&order).unwrap();
+        let parsed = parse("x", &KEY.document("x", &Signer::Chain(&chain), "{}"), 10_000).unwrap();
+        verify_by_purpose(&parsed, &device, SignerPurpose::Management, Some("Example Devices Ltd"), NOW)
+    };
+    assert!(judge(Authority::DeviceProvider).is_ok());
+    let impostor = judge(Authority::OtherProvider);
+    assert!(
+        matches!(&impostor, Err(SignedError::Organisation { found, .. }) if found == "Other Devices Ltd"),
+        "{impostor:?}"
+    );
 }

@@ -34,6 +34,9 @@ pub const FTM_SERIAL: &str = "FTM0000000001";
 /// Ten years.
 pub const CHIP_LIFE: Duration = Duration::from_secs(3650 * 86_400);
 
+/// Age of the signer of metadata: 20 days, in milliseconds.
+const SIGNER_AGE_MS: i64 = 20 * 86_400_000;
+
 /// An RSA-2048 key in memory.
 pub struct Key {
     pair: KeyPair,
@@ -115,7 +118,8 @@ impl World {
         Self {
             ftm: pki.store().unwrap(),
             adopter: pki.store().unwrap(),
-            metadata_signer: pki.signer(SignerPurpose::Metadata, now).unwrap(),
+            // for some time already, so that there can be metadata that is out of date
+            metadata_signer: pki.signer(SignerPurpose::Metadata, UtcMillis(now.0 - SIGNER_AGE_MS)).unwrap(),
             pki,
             now,
             chip,

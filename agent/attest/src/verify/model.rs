@@ -32,9 +32,17 @@ pub(super) fn standing<'m>(
         return Standing { entry: None, not_l1 };
     };
     let freshness = metadata.freshness(expected.now);
-    if let Freshness::Expired { since } = freshness {
-        let text =
-            format!("the model metadata is out of date since {}; get the current one", since.to_wire());
+    let silent = match freshness {
+        Freshness::Current | Freshness::Overdue { .. } => None,
+        Freshness::Expired { since } => {
+            Some(format!("the model metadata is out of date since {}; get the current one", since.to_wire()))
+        }
+        Freshness::NotYet { from } => Some(format!(
+            "the model metadata is dated {}, in the future; check the clock of this host",
+            from.to_wire()
+        )),
+    };
+    if let Some(text) = silent {
         report.add(CheckName::Model, Outcome::Warning, text.clone());
         return Standing { entry: None, not_l1: Some(text) };
     }

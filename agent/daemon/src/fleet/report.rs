@@ -136,6 +136,10 @@ fn overdue(models: &Metadata, now: UtcMillis) -> Option<String> {
     let due = models.next_update().to_wire();
     match models.freshness(now) {
         Freshness::Current => None,
+        Freshness::NotYet { from } => Some(format!(
+            "the model metadata is dated {}, in the future: no device is served as L1 until the clock of this host is right",
+            from.to_wire()
+        )),
         Freshness::Overdue { until } => Some(format!(
             "the model metadata was due on {due}; it is used until {}: put the current one in place ([metadata] file)",
             until.to_wire()
