@@ -218,6 +218,19 @@ impl Instance {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Runs `biotrust`, the technician's program, against the daemon.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn cli(&self, words: &[&str]) -> Output {
+        Command::new(program("biotrust"))
+            .args(["--control", self.text("agent_control")])
+            .args(words)
+            .output()
+            .expect("biotrust starts")
+    }
+
     /// One request on the daemon's control socket.
     ///
     /// # Panics

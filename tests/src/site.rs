@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::instance::{control, program, signal};
+use crate::instance::{Device, control, program, signal};
 use crate::wait;
 
 /// For a program to start, on a machine that is busy with other tests.
@@ -53,6 +53,7 @@ pub struct Site {
     _devices: Program,
     dir: TempDir,
     config: Vec<(String, String)>,
+    listed: Vec<Value>,
     /// Serial numbers of the devices, all without a certificate at first.
     pub serials: Vec<String>,
     /// Port of the service, while the daemon runs.
@@ -94,12 +95,22 @@ impl Site {
         let mut devices = Program::start(command, at("biosim.log"));
         let listed = devices.until(|_| std::fs::read(at("devices.json")).ok());
         let listed: Value = serde_json::from_slice(&listed).expect("JSON");
-        let serials = listed["devices"].as_array().expect("devices").iter();
+        let listed = listed["devices"].as_array().expect("devices").clone();
         let serials =
-            serials.map(|device| device["serial"].as_str().expect("a serial number").to_owned()).collect();
-        let mut site =
-            Self { daemon: None, server: None, _devices: devices, dir, config: Vec::new(), serials, port: 0 };
-        site.quicker_polls();
+            listed.iter().map(|device| device["serial"].as_str().expect("a text").to_owned()).collect();
+        let mut site = Self {
+            daemon: None,
+            server: None,
+            _devices: devices,
+            dir,
+            config: Vec::new(),
+            listed,
+            serials,
+            port: 0,
+        };
+        // Any free port, so that several of these run side by side; and devices that ask for orders every second.
+        site.edit_server_config("listen", "\"127.0.0.1:0\"");
+        site.edit_server_config("poll_s", "1");
         site.start_server();
         if plan.approved && plan.level != "l1" {
             site.serials.iter().for_each(|serial| drop(site.mgmt(&["approve", serial])));
@@ -198,8 +209,8 @@ impl Site {
             lines.filter_map(|line| line.strip_prefix(SERVER_AT)).next().map(str::to_owned)
         });
         std::fs::write(self.path("url"), &url).expect("a file");
-        let address = url.trim_start_matches("https://").trim_end_matches('/').to_owned();
-        self.edit_server_config(|line| line.starts_with("listen").then(|| format!("listen = {address:?}")));
+        let address = url.trim_start_matches("https://").trim_end_matches('/');
+        self.edit_server_config("listen", &format!("{address:?}"));
         self.server = Some(server);
     }
 
@@ -208,18 +219,21 @@ impl Site {
         self.server = None;
     }
 
-    /// Has devices ask for orders every second.
-    fn quicker_polls(&self) {
-        self.edit_server_config(|line| line.starts_with("poll_s").then(|| "poll_s = 1".to_owned()));
-    }
-
-    /// Replaces lines of the server's configuration for which `edit` has others.
-    fn edit_server_config(&self, edit: impl Fn(&str) -> Option<String>) {
+    /// Changes a value of the server's configuration, which counts at its next start.
+    fn edit_server_config(&self, key: &str, value: &str) {
         let file = self.path("mgmt/mgmt.toml");
         let text = std::fs::read_to_string(&file).expect("the server's configuration");
-        let text: Vec<String> =
-            text.lines().map(|line| edit(line).unwrap_or_else(|| line.to_owned())).collect();
-        std::fs::write(file, text.join("\n")).expect("the server's configuration");
+        let mut found = false;
+        let lines = text.lines().map(|line| {
+            if line.split('=').next().is_some_and(|name| name.trim() == key) {
+                found = true;
+                return format!("{key} = {value}\n");
+            }
+            format!("{line}\n")
+        });
+        let text: String = lines.collect();
+        assert!(found, "no {key} in {text}");
+        std::fs::write(file, text).expect("the server's configuration");
     }
 
     /// One request on the daemon's control socket.
@@ -253,6 +267,31 @@ impl Site {
         })
     }
 
+    /// What the chip of a device is: "software", "swtpm", or nothing at L0.
+    ///
+    /// # Panics
+    /// When there is no such device.
+    #[must_use]
+    pub fn chip(&self, serial: &str) -> &str {
+        let found = self.listed.iter().find(|device| device["serial"] == serial);
+        found.unwrap_or_else(|| panic!("no device {serial}"))["chip"].as_str().unwrap_or_default()
+    }
+
+    /// The device as clients address it, while it is connected.
+    #[must_use]
+    pub fn device(&self, serial: &str) -> Device {
+        let shown = self.shown(serial);
+        let text = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+        Device {
+            id: text("id"),
+            bio_type: text("type"),
+            sub_type: text("sub_type"),
+            level: text("level"),
+            purpose: text("purpose"),
+            serial: text("serial"),
+        }
+    }
+
     /// Waits until a device is Ready, and answers what is shown of it.
     ///
     /// # Panics
@@ -279,7 +318,7 @@ impl Site {
     pub fn ctl(&self, words: &[&str]) {
         let mut command = Command::new(program("biosim"));
         command.args(["ctl", "--control"]).arg(self.path("biosim.sock")).args(words);
-        succeed(&mut command);
+        succeeded(words, &command.output().expect("biosim starts"));
     }
 
     /// Gives an order as the operator of the management server, and answers what it prints.
@@ -287,21 +326,29 @@ impl Site {
     /// # Panics
     /// When it fails.
     pub fn mgmt(&self, words: &[&str]) -> String {
-        let mut command = Command::new(program("biosim"));
-        command.args(["mgmt", "--config"]).arg(self.path("mgmt/mgmt.toml")).args(words);
-        succeed(&mut command)
+        succeeded(words, &self.try_mgmt(words))
     }
 
-    /// What the management server has recorded of a device, with its keys.
+    /// What the management server has recorded of a device, with its keys; `None` where it knows no such device.
     ///
     /// # Panics
-    /// When the server knows no such device.
+    /// When the server's database cannot be read.
     #[must_use]
-    pub fn registered(&self, serial: &str) -> Value {
+    pub fn registered(&self, serial: &str) -> Option<Value> {
         let devices: Value = serde_json::from_str(&self.mgmt(&["devices", "--json"])).expect("JSON");
         let devices = devices.as_array().cloned().unwrap_or_default();
-        let found = devices.into_iter().find(|device| device["serial"] == serial);
-        found.unwrap_or_else(|| panic!("{serial} is not registered"))
+        devices.into_iter().find(|device| device["serial"] == serial)
+    }
+
+    /// Tries to give an order as the operator of the management server.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    #[must_use]
+    pub fn try_mgmt(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(program("biosim"));
+        command.args(["mgmt", "--config"]).arg(self.path("mgmt/mgmt.toml")).args(words);
+        command.output().expect("biosim starts")
     }
 
     /// The trust stores of a relying party.
@@ -347,11 +394,10 @@ impl Site {
     }
 }
 
-/// Runs a program to its end and answers what it printed.
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().expect("the program starts");
+/// What a program printed that must have succeeded.
+fn succeeded(words: &[&str], output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
+    assert!(output.status.success(), "{words:?}: {}\n{error}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
