@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use biotrust_certs::{
-    Adopter, Authority, Device, Order, SignerPurpose, TestPki, TrustStore, Validity,
-};
+use biotrust_certs::{Adopter, Authority, Device, Order, SignerPurpose, TestPki, TrustStore, Validity};
 use biotrust_model::time::UtcMillis;
 
 use super::*;

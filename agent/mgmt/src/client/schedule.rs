@@ -111,9 +111,36 @@ impl Tries {
     }
 }
 
-/// Whole days from `last` until `now`.
-pub(super) const fn days_since(last: i64, now: UtcMillis) -> i64 {
-    now.0.saturating_sub(last).div_euclid(DAY)
+/// How long the server has not answered, by a clock that somebody may turn: added up from one look to the next, so that a
+/// clock that is turned back stops the count for a moment and never undoes it, whatever is restarted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Silence {
+    millis: i64,
+    /// The last look.
+    seen: Option<i64>,
+}
+
+impl Silence {
+    /// A look. Less than a minute is left for the next one, so that not every step changes the state.
+    pub(super) fn goes_on(&mut self, now: UtcMillis) {
+        let passed = self.seen.map_or(0, |seen| now.0.saturating_sub(seen));
+        if self.seen.is_none() || !(0..60_000).contains(&passed) {
+            self.millis = self.millis.saturating_add(passed.max(0));
+            self.seen = Some(now.0);
+        }
+    }
+
+    /// The right server has answered.
+    pub(super) fn ends(&mut self, now: UtcMillis) {
+        *self = Self { millis: 0, seen: Some(now.0) };
+    }
+
+    /// Whole days of it.
+    pub(super) fn days(&self, now: UtcMillis) -> i64 {
+        let since = self.seen.map_or(0, |seen| now.0.saturating_sub(seen).max(0));
+        self.millis.saturating_add(since) / DAY
+    }
 }
 
 #[cfg(test)]

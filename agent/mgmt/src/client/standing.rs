@@ -2,7 +2,6 @@
 
 use biotrust_model::time::UtcMillis;
 
-use super::schedule::days_since;
 use super::state::Work;
 use super::{Moment, State};
 use crate::message::Refusal;
@@ -28,7 +27,7 @@ impl State {
     /// How the device stands at this moment.
     #[must_use]
     pub fn standing(&self, at: &Moment<'_>) -> Standing {
-        let silent = self.last_contact.map_or(0, |last| days_since(last, at.now).max(0));
+        let silent = self.silence.days(at.now);
         let allowed = i64::from(at.policy.offline_days);
         let offline_days_left = (silent >= 1 && self.held.is_some())
             .then(|| u32::try_from((allowed - silent).max(0)).unwrap_or(u32::MAX));

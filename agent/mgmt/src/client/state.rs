@@ -1,12 +1,14 @@
 //! The state of one device's client, and the step.
 
+use std::time::Duration;
+
 use biotrust_model::Level;
 use biotrust_model::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::enrol::Enrol;
 use super::farewell::Farewell;
-use super::schedule::{Tries, renewal};
+use super::schedule::{Silence, Tries, renewal};
 use super::{Answer, Effect, Event, Facts, Failure, Held, Job, Moment, Wish};
 use crate::Sha256;
 use crate::message::{Command, Refusal, ReplyBody, RequestBody, Retry, UpdateOutcome};
@@ -47,8 +49,10 @@ pub struct State {
     pub(super) refused: Option<Refusal>,
     pub(super) enrolling: Tries,
     pub(super) contacting: Tries,
-    /// When the right server last answered.
-    pub(super) last_contact: Option<i64>,
+    /// Pauses between attempts of an update: they keep nothing else waiting.
+    updating: Tries,
+    /// How long the right server has not answered.
+    pub(super) silence: Silence,
     time_set: Option<i64>,
     next_poll: Option<i64>,
     pub(super) renew_at: Option<i64>,
@@ -104,16 +108,25 @@ impl State {
             refused: None,
             enrolling: Tries::default(),
             contacting: Tries::default(),
-            last_contact: None,
+            updating: Tries::default(),
+            silence: Silence::default(),
             time_set: None,
             next_poll: None,
             renew_at: None,
         }
     }
 
+    /// The state of a device that is to be forgotten: as if it was never seen, but for how long the server has not
+    /// answered, which nobody can undo but the server.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { silence: self.silence.clone(), ..Self::new(self.level) }
+    }
+
     /// Takes in what happened and says what to do. Store the state before doing it.
     pub fn step(&mut self, event: Event, at: &Moment<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.silence.goes_on(at.now);
         match event {
             Event::Plugged(facts) => self.plugged(facts, at, &mut effects),
             Event::Unplugged => self.suspend(),
@@ -151,6 +164,7 @@ impl State {
         self.gone = false;
         self.enrolling.reset();
         self.contacting.reset();
+        self.updating.reset();
     }
 
     /// The device decides what it holds; what is kept of it here may be older.
@@ -159,7 +173,6 @@ impl State {
         self.present = true;
         self.level = facts.level;
         self.reopen();
-        self.last_contact = self.last_contact.or(Some(at.now.0));
         if let Work::Enrol(enrol) = &self.work
             && let Some(held) = facts.certificate.as_ref()
             && enrol.installs(held)
@@ -208,7 +221,7 @@ impl State {
 
     fn done(&mut self, answer: Answer, at: &Moment<'_>, effects: &mut Vec<Effect>) {
         if matches!(answer, Answer::Replied(_) | Answer::TimeSet) {
-            self.last_contact = Some(at.now.0);
+            self.silence.ends(at.now);
         }
         if answer == Answer::TimeSet {
             self.time_set = Some(at.now.0);
@@ -221,12 +234,16 @@ impl State {
                 self.contacting.reset();
                 self.outcome = None;
                 self.report = false;
+                self.update = None; // ordered again below, where it still is
                 let most =
                     u32::try_from(at.policy.poll_every.as_secs()).unwrap_or(u32::MAX).max(POLL_LEAST_S);
                 let pause = next_poll_s.clamp(POLL_LEAST_S, most);
                 self.next_poll = Some(at.now.0.saturating_add(i64::from(pause) * 1000));
                 for command in commands {
                     self.order(command, full, effects);
+                }
+                if self.update.is_none() {
+                    self.updating.reset();
                 }
             }
             (Work::Confirm, Answer::Replied(ReplyBody::Ack {})) => {
@@ -282,6 +299,8 @@ impl State {
             (Work::Update, Failure::Device(why) | Failure::Distrusted(why)) => {
                 self.updated(Some(why.clone()), effects);
             }
+            // The image may be gone because the order is: what else the server wants must not wait for it.
+            (Work::Update, Failure::Unreachable(_)) => self.updating.failed(at),
             (Work::Enrol(enrol), failure) => self.enrol_failed(enrol, failure, at),
             (work, _) => {
                 // What must be finished is not forgotten; the rest is wanted again by its own reason.
@@ -303,6 +322,7 @@ impl State {
     }
 
     fn updated(&mut self, error: Option<String>, effects: &mut Vec<Effect>) {
+        self.updating.reset();
         let Some(update) = self.update.take() else { return };
         let text =
             error.as_ref().map_or("the update is installed".to_owned(), |why| format!("no update: {why}"));
@@ -349,11 +369,13 @@ impl State {
             self.work = Work::Time;
             return Some(Job::SyncTime);
         }
-        if let Some(Update { manifest, image }) = self.update.clone() {
+        if let Some(Update { manifest, image }) =
+            self.update.clone().filter(|_| self.updating.pause(at).is_none())
+        {
             self.work = Work::Update;
             return Some(Job::Update { manifest, image });
         }
-        if self.report || self.poll_due() <= at.now {
+        if self.report || self.poll_due(at) <= at.now {
             self.work = Work::Poll { full: self.report };
             return Some(Job::Poll { full: self.report, update: self.outcome.clone() });
         }
@@ -373,12 +395,16 @@ impl State {
         }
         let renewal = if self.rotate { Some(at.now) } else { self.renew_at.map(UtcMillis) };
         let renewal = renewal.filter(|_| self.refused.is_none()).map(|due| due.max(enrol));
-        let others = self.poll_due().min(self.time_due(at)).max(contact);
+        let update = self.update.as_ref().map(|_| pause(&self.updating));
+        let others = self.poll_due(at).min(self.time_due(at));
+        let others = update.map_or(others, |update| update.min(others)).max(contact);
         Some(renewal.map_or(others, |renewal| renewal.min(others)))
     }
 
-    fn poll_due(&self) -> UtcMillis {
-        UtcMillis(self.next_poll.unwrap_or(i64::MIN))
+    /// A poll that is further off than any is ever put off was fixed by a clock that was wrong.
+    fn poll_due(&self, at: &Moment<'_>) -> UtcMillis {
+        let latest = at.now.plus(at.policy.poll_every.max(Duration::from_secs(POLL_LEAST_S.into())));
+        UtcMillis(self.next_poll.filter(|next| *next <= latest.0).unwrap_or(i64::MIN))
     }
 
     /// A time that was set in the future by a clock that was wrong is asked for again at once.

@@ -398,6 +398,89 @@ fn an_update_is_done_once_and_reported() {
 }
 
 #[test]
+fn an_image_that_cannot_be_had_keeps_no_other_order_waiting() {
+    let mut rig = Rig::new(Level::L1);
+    rig.settle();
+    let update = Command::Update { manifest: "m.a.n".to_owned(), image: "/v1/image/1".to_owned() };
+    rig.world.orders.push(update.clone());
+    rig.pass(3_600_000);
+    while !matches!(rig.pending, Some((_, Job::Update { .. }))) {
+        rig.answer();
+    }
+    rig.fail(Failure::Unreachable("status 404".to_owned()));
+    assert!(rig.pending.is_none(), "not at once again");
+    // The operator has taken the order back, and ordered something else.
+    rig.world.orders.clear();
+    rig.world.orders.push(Command::Rotate {});
+    let made = rig.world.made;
+    rig.pass(60_000);
+    for _ in 0..20 {
+        match &rig.pending {
+            Some((_, Job::Update { .. })) => rig.fail(Failure::Unreachable("status 404".to_owned())),
+            _ => rig.answer(),
+        }
+    }
+    assert_eq!(rig.world.made, made + 1, "the other order is carried out");
+    rig.pass(3_600_000);
+    rig.settle();
+    assert_eq!(rig.world.updates, 0, "and the one that was taken back is forgotten");
+    // One that still stands is tried again, after a pause.
+    rig.world.orders.push(update);
+    rig.pass(3_600_000);
+    while !matches!(rig.pending, Some((_, Job::Update { .. }))) {
+        rig.answer();
+    }
+    rig.fail(Failure::Unreachable("it broke off".to_owned()));
+    assert!(rig.pending.is_none() && rig.wake.unwrap().0 - rig.world.now.0 <= 10_000);
+    rig.pass(10_000);
+    rig.settle();
+    assert_eq!(rig.world.updates, 1);
+}
+
+#[test]
+fn a_clock_that_is_turned_back_never_lengthens_the_countdown() {
+    let mut rig = Rig::new(Level::L1);
+    rig.settle();
+    for _ in 0..40 {
+        rig.pass(DAY);
+        while rig.pending.is_some() {
+            rig.fail(Failure::Unreachable("connection refused".to_owned()));
+        }
+        // The host is restarted, and its clock set to the day before.
+        rig.world.now = UtcMillis(rig.world.now.0 - DAY);
+        rig.kill();
+        while rig.pending.is_some() {
+            rig.fail(Failure::Unreachable("connection refused".to_owned()));
+        }
+    }
+    assert!(rig.standing().blocked.is_some(), "{:?}", rig.standing());
+    // Nor can the device be forgotten for it.
+    rig.state = rig.state.anew();
+    rig.plug();
+    while rig.pending.is_some() {
+        rig.fail(Failure::Unreachable("connection refused".to_owned()));
+    }
+    assert!(rig.standing().blocked.is_some());
+    rig.pass(3_600_000);
+    rig.settle();
+    assert_eq!(rig.standing().blocked, None, "one word of the server ends it");
+}
+
+#[test]
+fn a_poll_that_a_wrong_clock_put_off_is_made() {
+    let mut rig = Rig::new(Level::L1);
+    rig.settle();
+    // A server that is a year ahead tells the time, and corrects itself.
+    rig.pass(365 * DAY);
+    rig.settle();
+    rig.world.now = UtcMillis(NOW.0 + DAY);
+    let polls = rig.world.polls;
+    rig.pass(60_000);
+    rig.settle();
+    assert_eq!(rig.world.polls, polls + 1);
+}
+
+#[test]
 fn a_report_is_given_once_for_an_order() {
     let mut rig = Rig::new(Level::L1);
     rig.settle();
