@@ -163,6 +163,20 @@ fn a_statement_of_another_chip_or_other_firmware() {
     }
 }
 
+/// Nobody has reference values for the model, so nobody misses a measurement but the statement that speaks of it.
+#[test]
+fn a_statement_of_firmware_that_is_not_measured() {
+    let mut document = WORLD.document(FtmKind::Spdm);
+    document.models[0].firmware.clear();
+    let models = WORLD.metadata(&document);
+    let judged = |change: fn(&mut SpdmForge<'static>)| {
+        judge(FtmKind::Spdm, &spdm_evidence(change), |expected| expected.models = Some(&models))
+    };
+    assert!(judged(|_| {}).verdict().is_ok(), "control");
+    let unmeasured = judged(|forge| forge.blocks.retain(|block| block.index != index::FIRMWARE));
+    stopped(&unmeasured, &[DeviceKey, CsrKey]);
+}
+
 #[test]
 fn a_statement_that_the_chip_did_not_sign() {
     stopped(&spdm(|forge| forge.statement_key = Some(&WORLD.other)), &[DeviceKey, CsrKey]);

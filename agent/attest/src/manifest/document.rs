@@ -5,7 +5,7 @@ use biotrust_model::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_IMAGE, MAX_LENGTH, ManifestError, TYP, VERSION};
-use crate::signed;
+use crate::{shown, signed};
 
 /// Which part of a device an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Manifest {
         struct Versioned {
             manifest_version: u32,
         }
-        let unreadable = |error: serde_json::Error| ManifestError::Document(error.to_string());
+        let unreadable = |error: serde_json::Error| ManifestError::Document(shown::value(&error.to_string()));
         let Versioned { manifest_version } = serde_json::from_slice(json).map_err(unreadable)?;
         if manifest_version != VERSION {
             return Err(ManifestError::Version(manifest_version));

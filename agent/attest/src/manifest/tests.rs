@@ -71,6 +71,21 @@ fn a_good_manifest_is_accepted_and_reads_as_it_was_written() {
     assert_eq!(judge(&sign(&plain)).unwrap(), plain);
 }
 
+/// It is read before its signature is known, and what is wrong with it gets into logs.
+#[test]
+fn what_cannot_be_read_is_told_in_one_short_line() {
+    let name = format!("\u{1b}[2J\n{}", "x".repeat(2_000));
+    let json = manifest().to_json().replacen(
+        "\"svn\"",
+        &format!("{},\"svn\"", serde_json::json!({ name: 1 }).to_string().trim_matches(['{', '}'])),
+        1,
+    );
+    let error = judge(&sign_with(&SIGNER, TYP, &json)).unwrap_err();
+    assert_eq!(error.rule(), "document");
+    let text = error.to_string();
+    assert!(text.len() < 300 && !text.chars().any(char::is_control), "{text:?}");
+}
+
 #[test]
 fn each_rule_refuses_what_it_is_for() {
     let refused = |change: fn(&mut Manifest)| {

@@ -112,7 +112,7 @@ fn time(
         return Err(format!("it is dated {} s ago: its clock stands still or is slow", age / 1000));
     }
     if age < -tolerance {
-        return Err(format!("it is dated {} s in the future", -age / 1000));
+        return Err(format!("it is dated {} s in the future", age.unsigned_abs() / 1000));
     }
     let restarts = clock.map(|clock| format!(", after {} restarts of the TPM", clock.reset_count));
     let text = format!("dated {}{}", payload.issued_at.to_wire(), restarts.unwrap_or_default());

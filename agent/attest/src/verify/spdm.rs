@@ -97,10 +97,8 @@ fn key(statement: &KeyStatement, chip: &Chip, state: Option<&State>) -> Result<K
         ));
     }
     if let Some(state) = state {
-        let firmware = state.digests.get(&index::FIRMWARE);
-        if firmware.is_some_and(|digest| *digest != statement.firmware_sha256)
-            || state.svn != Some(statement.svn)
-        {
+        let firmware = state.digests.get(&index::FIRMWARE).map(Vec::as_slice);
+        if firmware != Some(&statement.firmware_sha256) || state.svn != Some(statement.svn) {
             return Err("the key statement was made by other firmware than the measured one".to_owned());
         }
     }
