@@ -123,6 +123,24 @@ fn a_chip_under_another_anchor_than_the_models() {
     assert!(entry(|entry| entry.anchors.clear()).verdict().is_ok(), "control: any anchor of the domain");
 }
 
+/// A maker has an authority for modules in devices, and others for what goes into hosts, where its owner has it sign what
+/// a module would say: all lead to one anchor.
+#[test]
+fn a_chip_under_another_authority_of_the_same_maker() {
+    let issuer = biotrust_certs::Certificate::parse(&WORLD.chip_chain[1]).unwrap();
+    assert!(!issuer.is_self_signed());
+    let sha256 = issuer.sha256();
+    assert!(entry(|entry| entry.anchors = vec![sha256.clone()]).verdict().is_ok());
+    // an attestation key's certificate, and so on: whatever else the root has certified
+    let root = WORLD.ftm.entries().find(|entry| entry.role == biotrust_certs::Role::Anchor).unwrap();
+    assert!(
+        entry(|entry| entry.anchors = vec![root.certificate.sha256()]).verdict().is_ok(),
+        "all of the maker's"
+    );
+    let leaf = biotrust_certs::Certificate::parse(&WORLD.chip_chain[0]).unwrap().sha256();
+    stopped(&entry(|entry| entry.anchors = vec![leaf]), &[Model]);
+}
+
 #[test]
 fn a_model_is_found_by_its_words_and_stands_there_once() {
     let mut document = WORLD.document(FtmKind::Spdm);
@@ -147,6 +165,11 @@ fn reference_values_of_another_kind_of_module_are_left_alone() {
     for name in [CheckName::Measurements, CheckName::Svn] {
         assert_eq!(outcome(&report, name), Outcome::NotChecked);
     }
+    let mut document = WORLD.document(FtmKind::Spdm);
+    document.models[0].anchors = vec!["AB".repeat(32)];
+    let models = WORLD.metadata(&document);
+    let report = judge(FtmKind::Spdm, &tpm_evidence(host), |expected| expected.models = Some(&models));
+    assert_eq!(report.verdict().unwrap().level, Level::L0, "nor do the makers of such modules");
     let level_1 = tpm(|forge| forge.claims.svn = None);
     stopped(&level_1, &[CheckName::Measurements, CheckName::Svn]);
 }

@@ -43,8 +43,10 @@ pub struct Model {
     pub level: Level,
     /// Kind of trust module that it was certified with.
     pub ftm: FtmKind,
-    /// Anchors that its chip certificates may lead to: SHA-256 of the certificate (DER), 64 hexadecimal characters.
-    /// Empty: any anchor of domain FTM.
+    /// Authorities under which its chip certificates may be, roots or others on their path: SHA-256 of the certificate
+    /// (DER), 64 hexadecimal characters. Empty: any anchor of domain FTM. For level L1 name the one that certifies nothing
+    /// but modules inside of devices: a host signs whatever its owner wants with the identity key of its TPM, also what a
+    /// module would say.
     #[serde(default)]
     pub anchors: Vec<String>,
     /// Certificates of laboratories, for people.

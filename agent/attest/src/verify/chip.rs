@@ -12,8 +12,8 @@ use crate::signed::Parsed;
 /// The certificate of the key that signed the evidence of a module.
 pub(super) struct Chip {
     pub(super) certificate: Certificate,
-    /// SHA-256 of the anchor that it leads to; `None` where it leads to none.
-    pub(super) anchor: Option<String>,
+    /// SHA-256 of the authorities on its path, the anchor last; empty where there is no path.
+    pub(super) authorities: Vec<String>,
     /// When the first certificate of its path ends.
     pub(super) valid_until: Option<UtcMillis>,
 }
@@ -36,9 +36,9 @@ impl Chip {
         report.judge(CheckName::ChipPath, path.as_ref().map(describe).map_err(Clone::clone));
         report.judge(CheckName::ChipLifetime, lifetime(&certificate));
         report.judge(CheckName::ChipKey, not_attesting(&certificate).and_then(|()| key(&certificate)));
-        let anchor = path.as_ref().ok().and_then(|path| path.issuers().last()).map(Certificate::sha256);
+        let authorities = path.iter().flat_map(VerifiedPath::issuers).map(Certificate::sha256).collect();
         let valid_until = path.as_ref().ok().map(VerifiedPath::valid_until);
-        Some(Self { certificate, anchor, valid_until })
+        Some(Self { certificate, authorities, valid_until })
     }
 }
 

@@ -92,7 +92,7 @@ fn certified(
         finding.map_err(|text| format!("the attestation key: {text}"))?;
     }
     let anchor = path.issuers().last().map(Certificate::sha256);
-    if chip.anchor.is_some() && chip.anchor != anchor {
+    if !chip.authorities.is_empty() && chip.authorities.last() != anchor.as_ref() {
         return Err("the attestation key is certified by another maker than the chip key".to_owned());
     }
     let [own, chips] = [certificate, &chip.certificate].map(|one| one.subject().common_name());
