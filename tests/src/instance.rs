@@ -22,17 +22,16 @@ const ENDS_WITHIN: Duration = Duration::from_secs(15);
 /// where the default of 400 ms is plenty. The instants at which answers are due do not change.
 const ROOM: (&str, &str) = ("sbi", "finish_margin_ms = 1500");
 
-/// A program of the workspace, beside the directory of the test executable.
+/// A program of the workspace, beside this executable or the directory that it is in.
 ///
 /// # Panics
 /// When it has not been built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let exe = std::env::current_exe().expect("a test executable has a path");
-    let folder = exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/test");
-    let path = folder.join(name);
-    assert!(path.is_file(), "{} is not there: run `cargo build --bins` first", path.display());
-    path
+    let exe = std::env::current_exe().expect("an executable has a path");
+    // target/PROFILE/program, or target/PROFILE/deps/test
+    let found = exe.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not there: run `cargo build --bins` first"))
 }
 
 /// A device as the ready file lists it.

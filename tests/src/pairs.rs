@@ -199,7 +199,9 @@ mod tests {
         let mixed = world.capture(&[dressed_as(&a, &b)]).unwrap_err();
         assert!(mixed.contains("does not verify"), "{mixed}");
         // Two blocks of one capture by two pairs.
-        assert!(world.capture(&[a.clone(), a.clone()]).is_ok() && world.capture(&[b.clone()]).is_ok());
+        assert!(
+            world.capture(&[a.clone(), a.clone()]).is_ok() && world.capture(std::slice::from_ref(&b)).is_ok()
+        );
         let mixed = world.capture(&[a, b]).unwrap_err();
         assert!(mixed.contains("2 pairs"), "{mixed}");
         // Of another device, at another level.

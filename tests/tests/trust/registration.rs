@@ -67,7 +67,7 @@ fn devices_register_by_what_their_chips_prove_and_everybody_can_verify_it() {
         let asked = file("challenge.json", &json!(challenge).to_string());
         let (status, report) = verified(&site, &evidence, &asked);
         assert_eq!(
-            (status, &report["level"]),
+            (status, &report["verdict"]["level"]),
             (Some(0), &json!("L1")),
             "{} chip: {report:#}",
             site.chip(serial)

@@ -36,7 +36,7 @@ impl Library {
     }
 
     /// Time of one verification with RSA-2048, the key given as it stands in a certificate.
-    fn verification(&self) -> Result<Duration> {
+    pub(crate) fn verification(&self) -> Result<Duration> {
         let message = [7; 256];
         let signature = self.world.device.sign(&message);
         let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.world.device.spki());
@@ -56,7 +56,7 @@ impl Library {
             let rate = 1.0 / each.as_secs_f64();
             Ok(Row {
                 what,
-                target: ">= 2000/s per core".to_owned(),
+                target: ">= 2000/s".to_owned(),
                 measured: format!("{:.2} x ({rate:.0}/s)", each.as_secs_f64() / floor.as_secs_f64()),
                 floor: format!("{signatures} RSA-2048 verifications, {}", micros(floor)),
                 met: rate >= 2000.0,
@@ -89,7 +89,7 @@ impl Library {
             what: "trust store of 10,000 certificates, loaded",
             target: "< 1 s".to_owned(),
             measured: format!("{:.0} x ({})", load.as_secs_f64() / floor.as_secs_f64(), millis(load)),
-            floor: format!("RSA-2048 verification {}", micros(floor)),
+            floor: format!("RSA-2048 verification, {}", micros(floor)),
             met: load < Duration::from_secs(1),
         })
     }

@@ -8,6 +8,7 @@ mod floor;
 mod library;
 mod load;
 mod rig;
+mod trust;
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ fn main() -> Result<()> {
     let library = Library::new();
     rows.extend(library.evidence()?);
     rows.push(library.store()?);
+    say("devices with chips and a management server: proofs, plugging in, rotation");
+    rows.extend(trust::rows(library.verification()?)?);
     drop(library);
 
     say("six L0 devices: discovery, info, capture, load");
