@@ -219,6 +219,11 @@ fn no_metadata_at_all() {
         (expected.models, expected.policy.l1_without_metadata) = (None, true);
     });
     assert_eq!(trusting.verdict().unwrap().level, Level::L1);
+    // A TPM proves that it is one, and not that it is in the scanner: that is for the adopter to say.
+    let host = judge(FtmKind::Tpm, &tpm_evidence(|_| {}), |expected| {
+        (expected.models, expected.policy.l1_without_metadata) = (None, true);
+    });
+    level_0(&host, "beside");
 }
 
 /// A device that has a chip falls back to keys in files.

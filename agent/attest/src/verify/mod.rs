@@ -62,7 +62,7 @@ pub struct Policy {
     /// How far a clock may be off.
     pub clock_tolerance: Duration,
     /// Whether a device with a trust module of its own is granted the L1 that it claims where there is no metadata at
-    /// all. With metadata, the metadata decides.
+    /// all. Not where that is a TPM, which a host may have as well. With metadata, the metadata decides.
     pub l1_without_metadata: bool,
 }
 

@@ -27,8 +27,14 @@ pub(super) fn standing<'m>(
 ) -> Standing<'m> {
     let Some(metadata) = expected.models else {
         report.add(CheckName::Model, Outcome::NotChecked, "there is no model metadata to look it up in");
-        let not_l1 = (!expected.policy.l1_without_metadata)
-            .then(|| "there is no model metadata that says that its model is certified L1".to_owned());
+        let not_l1 = match (expected.policy.l1_without_metadata, payload.kind()) {
+            (false, _) => Some("there is no model metadata that says that its model is certified L1"),
+            (true, FtmKind::Tpm) => Some(
+                "there is no model metadata that says that its TPM is in the device, and not in a host beside it",
+            ),
+            (true, FtmKind::Spdm | FtmKind::Software) => None,
+        };
+        let not_l1 = not_l1.map(str::to_owned);
         return Standing { entry: None, not_l1 };
     };
     let freshness = metadata.freshness(expected.now);
