@@ -259,10 +259,12 @@ async fn devices(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Resu
 fn row(device: &Device) -> [String; 8] {
     let orders = [(device.rotate_ordered, "rotate"), (device.report_ordered, "report")];
     let orders: Vec<&str> = orders.iter().filter(|(at, _)| at.is_some()).map(|(_, word)| *word).collect();
-    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    // What a device says of itself must not steer the operator's terminal.
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), plain);
     [
-        device.serial.clone(),
-        format!("{} {}", device.make, device.model),
+        plain(&device.serial),
+        plain(&format!("{} {}", device.make, device.model)),
         device.level.clone(),
         device.state.to_string(),
         text(&device.status),

@@ -3,16 +3,16 @@
 //! Each connection is a task with deadlines: for the handshake, for the headers, for the body, for idling. A slow client
 //! holds its own connection only; the number of connections is bounded.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use biotrust_model::time::{Clock, SystemClock};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -147,10 +147,10 @@ async fn accept(
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, or a connection that was gone again: go on, not at full speed.
                     tracing::warn!(%error, "accept");
@@ -159,7 +159,8 @@ async fn accept(
                 }
             },
         };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let router = router.clone().layer(Extension(peer.ip()));
+        let (acceptor, stop) = (acceptor.clone(), stop.clone());
         tasks.spawn(async move {
             connection(stream, acceptor, router, stop).await;
             drop(place);
@@ -191,7 +192,11 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, st
 }
 
 /// `POST /v1/message`.
-async fn message(State(service): State<Arc<Service>>, request: Request) -> Response {
+async fn message(
+    State(service): State<Arc<Service>>,
+    Extension(from): Extension<IpAddr>,
+    request: Request,
+) -> Response {
     let body = match tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), biotrust_mgmt::MAX_MESSAGE))
         .await
     {
@@ -204,9 +209,10 @@ async fn message(State(service): State<Arc<Service>>, request: Request) -> Respo
     let Ok(text) = std::str::from_utf8(&body) else {
         return problem(StatusCode::BAD_REQUEST, "not a compact JWS");
     };
-    match service.answer(text.trim()).await {
+    match service.answer(text.trim(), from).await {
         Ok(reply) => ([(header::CONTENT_TYPE, "application/jose")], reply).into_response(),
         Err(NoReply::NotAMessage(error)) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ NoReply::TooMany) => problem(StatusCode::TOO_MANY_REQUESTS, &error.to_string()),
         Err(NoReply::Internal(error)) => {
             tracing::error!("{error:#}");
             problem(StatusCode::INTERNAL_SERVER_ERROR, "internal error; try again later")

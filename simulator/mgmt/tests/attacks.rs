@@ -332,6 +332,41 @@ async fn the_client_knows_the_right_server() {
     assert!(matches!(open(Authority::OtherProvider), Err(EnvelopeError::Signed(_))));
 }
 
+/// A key is made in a moment; what such keys send fills nothing, and holds no device up.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_repeaters_do_not_flood_the_audit_trail() {
+    let rig = Rig::start().await;
+    let mut device = TestDevice::l1(&rig);
+    device.enrol(&rig).await.unwrap();
+    let stranger = TestDevice::l0(&rig, "SN6666666666");
+    let body = || RequestBody::Poll(stranger.report());
+    let (mut answered, mut turned_away) = (0, 0);
+    for _ in 0..400 {
+        match rig.post(stranger.sign(&stranger.request(body()))).await {
+            (200, _) => answered += 1,
+            (429, text) => {
+                assert!(text.contains("unknown devices"), "{text}");
+                turned_away += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(answered >= 290 && turned_away >= 50, "{answered}, {turned_away}");
+    let store = rig.store().await;
+    let of = async |serial: &str| store.events(Some(serial), 10_000).await.unwrap().len();
+    assert_eq!(of("SN6666666666").await, answered);
+
+    // A registered device behind the same address is served, and its repetitions are answered but not all written down.
+    let before = of(device.serial()).await;
+    let poll = device.request(RequestBody::Poll(device.report()));
+    let compact = device.sign(&poll);
+    assert!(matches!(rig.ask(&poll, compact.clone()).await, ReplyBody::Commands { .. }));
+    for _ in 0..100 {
+        assert_eq!(refusal(rig.ask(&poll, compact.clone()).await).check, "fresh");
+    }
+    assert!(of(device.serial()).await - before < 60, "{}", of(device.serial()).await - before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_1_2_is_refused() {
     let rig = Rig::start().await;

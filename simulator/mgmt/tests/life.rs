@@ -9,9 +9,10 @@ use std::time::Duration;
 use biotrust_certs::Certificate;
 use biotrust_mgmt::message::{Command, ReplyBody, RequestBody, UpdateOutcome};
 use biotrust_mgmt::{Nonce, Sha256, Stamp};
-use biotrust_model::time::{Clock, UtcMillis};
+use biotrust_model::evidence::FtmKind;
+use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 use common::postgres::Postgres;
-use common::{Rig, TestDevice, WORLD, refusal};
+use common::{Kind, Rig, TestDevice, WORLD, refusal};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -226,6 +227,90 @@ async fn a_farewell_signed_before_the_key_went_is_taken_late() {
     rig.clock.shift(DAY);
     assert_eq!(rig.ask(&request, compact).await, ReplyBody::Ack {});
     assert_eq!(store.device("SN0000000002").await.unwrap().unwrap().state.to_string(), "deregistered");
+}
+
+/// The host was offline after a rotation: the server hears of the key that went before it hears that it was in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_goes_before_it_reports_its_rotation_is_gone_and_may_come_back() {
+    let rig = Rig::start().await;
+    let store = rig.store().await;
+    for mut device in [TestDevice::l1(&rig), TestDevice::l0(&rig, "SN0000000002")] {
+        let serial = device.serial().to_owned();
+        store.approve_serial(&serial, rig.clock.now()).await.unwrap();
+        device.enrol(&rig).await.unwrap();
+        let first = device.spki();
+        assert_eq!(device.confirm(&rig, None).await, ReplyBody::Ack {});
+        rig.clock.shift(Duration::from_secs(1));
+        device.enrol(&rig).await.unwrap();
+        let gone = RequestBody::Deregistered { destroyed_spki_sha256: device.spki() };
+        assert_eq!(device.say(&rig, gone).await, ReplyBody::Ack {});
+        let state = || async { store.device(&serial).await.unwrap().unwrap().state.to_string() };
+        assert_eq!(state().await, "deregistered");
+        store.approve_serial(&serial, rig.clock.now()).await.unwrap();
+        assert_eq!(state().await, "approved");
+        // What was said of an older key, once more, takes no new one away.
+        rig.clock.shift(Duration::from_secs(1));
+        if device.kind != Kind::Software {
+            device.make_key();
+            let old = RequestBody::Deregistered { destroyed_spki_sha256: first };
+            assert_eq!(device.say(&rig, old).await, ReplyBody::Ack {});
+            assert_eq!(state().await, "approved");
+        }
+        // An operator can change his mind before the device is back.
+        assert!(store.order_farewell(&serial).await.unwrap());
+        assert_eq!(state().await, "deregistered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_l0_device_whose_certificate_was_lost_on_the_way_gets_another_until_one_is_in_use() {
+    let rig = Rig::start().await;
+    rig.store().await.approve_serial("SN0000000002", rig.clock.now()).await.unwrap();
+    let mut lost = TestDevice::l0(&rig, "SN0000000002");
+    lost.enrol(&rig).await.unwrap(); // ... and its host never hears of it
+    rig.clock.shift(Duration::from_secs(1));
+    let register = async |place| {
+        let mut device = TestDevice::l0(&rig, "SN0000000002");
+        device.next = Some(place);
+        let ask = RequestBody::Challenge { purpose: biotrust_model::evidence::EvidencePurpose::DeviceKey };
+        match device.say(&rig, ask).await {
+            ReplyBody::Challenge { challenge } => {
+                let evidence = device.evidence(&challenge);
+                device.apply(&rig, evidence).await.unwrap();
+                Ok(device)
+            }
+            other => Err(refusal(other).check),
+        }
+    };
+    let device = register(0).await.unwrap();
+    assert_eq!(device.confirm(&rig, None).await, ReplyBody::Ack {});
+    assert_eq!(commands(&rig, &device).await, []);
+    // The lost key is nobody's, and now the number is taken.
+    assert_eq!(refusal(lost.say(&rig, RequestBody::Poll(lost.report())).await).check, "sender");
+    assert_eq!(register(1).await.err().as_deref(), Some("clone"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_list_of_models_never_comes_back() {
+    let rig = Rig::start().await;
+    let Rig { dir, config, running, .. } = rig;
+    running.stop().await;
+    let start = async |number: u64| {
+        let mut document = WORLD.document(FtmKind::Tpm);
+        document.number = number;
+        std::fs::write(config.trust.metadata.as_ref().unwrap(), WORLD.publish(&document)).unwrap();
+        let clock = std::sync::Arc::new(SystemClock);
+        match biosim_mgmt::serve_at(config.clone(), Default::default(), clock).await {
+            Ok(running) => Ok(running.stop().await),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let before = WORLD.document(FtmKind::Tpm).number;
+    start(before + 2).await.unwrap();
+    let refused = start(before + 1).await.unwrap_err();
+    assert!(refused.contains("metadata"), "{refused}");
+    start(before + 2).await.unwrap();
+    drop(dir);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,6 +59,7 @@ impl Service {
             level: attested.level,
             chip: standing.chip.as_ref(),
             svn: attested.svn.unwrap_or_default(),
+            anew: kind == RequestKind::Register,
             certificate: &certificate,
         };
         if !self.store.register(&registration, now).await? {

@@ -1,15 +1,17 @@
 //! What the server decides. Every request that is signed gets a signed reply; every decision becomes an event.
 //!
-//! A request passes, in this order: form and signature; its time; its id, once; its provider; its sender, by the chip
+//! A request passes, in this order: form and signature; the budget of its address, where its key is not known; its time; its id, once; its provider; its sender, by the chip
 //! that the serial number belongs to or the keys that were certified for it; and then what its kind asks for.
 
+mod budget;
 mod enrol;
 mod orders;
 mod refusal;
 mod sender;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use biotrust_attest::Challenge;
@@ -27,6 +29,7 @@ use biotrust_model::time::{Clock, UtcMillis};
 use crate::config::{Config, PolicyConfig};
 use crate::keys::{self, Issuer, ManagementSigner};
 use crate::store::{Store, StoreError};
+use budget::Budget;
 use refusal::refuse;
 
 /// Messages of the last minutes that this process remembers in memory, so that a flood of repeated messages never
@@ -48,6 +51,7 @@ pub struct Service {
     policy: PolicyConfig,
     clock: Arc<dyn Clock>,
     window: Mutex<Window>,
+    budget: Mutex<Budget>,
 }
 
 /// A request that gets no signed reply.
@@ -56,6 +60,9 @@ pub enum NoReply {
     /// Not a message of anybody.
     #[error("{0}")]
     NotAMessage(EnvelopeError),
+    /// By a key that nobody knows, and not the first one from there.
+    #[error("too many messages of unknown devices come from this address; send them later")]
+    TooMany,
     /// The server cannot work.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
@@ -99,22 +106,26 @@ impl Service {
             organisation.context("the issuing certificate has no organisation (O)")?.to_owned();
         let signer = ManagementSigner::load(&config.signer, &organisation)?;
         let ftm = FtmStore::load(&config.trust.ftm)?;
+        let days = config.policy.certificate_days;
+        if !(1..=366).contains(&days) || config.policy.rotate_days == 0 {
+            bail!("[policy]: certificate_days must be 1 to 366, rotate_days 1 or more");
+        }
+        let store = Store::open(&config.database).await?;
         let models = match &config.trust.metadata {
             Some(file) => {
                 let jws = std::fs::read_to_string(file)
                     .with_context(|| format!("cannot read {}", file.display()))?;
                 let adopter = AdopterStore::load(&config.trust.adopter)?;
-                let models = Metadata::verify(&jws, &adopter, clock.now(), 0);
-                Some(models.with_context(|| format!("{}", file.display()))?)
+                let models = Metadata::verify(&jws, &adopter, clock.now(), store.metadata_floor().await?)
+                    .with_context(|| format!("{}", file.display()))?;
+                // Before it is used: an older one never comes back, on no server of this database.
+                store.raise_metadata_floor(models.number()).await?;
+                Some(models)
             }
             None => None,
         };
-        let days = config.policy.certificate_days;
-        if !(1..=366).contains(&days) || config.policy.rotate_days == 0 {
-            bail!("[policy]: certificate_days must be 1 to 366, rotate_days 1 or more");
-        }
         Ok(Self {
-            store: Store::open(&config.database).await?,
+            store,
             audience: config.audience.clone().unwrap_or_else(|| organisation.clone()),
             issuer,
             signer,
@@ -124,33 +135,40 @@ impl Service {
             policy: config.policy.clone(),
             clock,
             window: Mutex::new(Window::new(REMEMBERED)),
+            budget: Mutex::default(),
         })
     }
 
-    /// Answers a request: a compact JWS for a compact JWS.
+    /// Answers a request that came from this address: a compact JWS for a compact JWS.
     ///
     /// # Errors
-    /// When there is no reply to give: not a message, or the server cannot work.
-    pub async fn answer(&self, compact: &str) -> Result<String, NoReply> {
+    /// When there is no reply to give: not a message, one too many of a stranger, or the server cannot work.
+    pub async fn answer(&self, compact: &str, from: IpAddr) -> Result<String, NoReply> {
         let received = envelope::open_request(compact).map_err(NoReply::NotAMessage)?;
+        let stranger = !self.knows(&received.sender).await?;
+        if stranger && !self.within_budget(from) {
+            return Err(NoReply::TooMany);
+        }
         let now = self.clock.now();
         let (serial, kind) = (&received.request.serial, received.request.body.kind());
         let body = match self.decide(&received, now).await {
             Ok(body) => body,
             Err(Outcome::Internal(error)) => return Err(NoReply::Internal(error)),
             Err(Outcome::Refused(refusal)) => {
-                tracing::info!(
-                    serial,
-                    kind = kind.as_str(),
-                    check = refusal.check,
-                    "refused: {}",
-                    refusal.text
-                );
-                self.store.record(now, serial, kind.as_str(), Some(&refusal.check), &refusal.text).await?;
+                // Of a device that repeats itself without end, some refusals tell as much as all.
+                if stranger || self.within_budget(from) {
+                    let (check, text) = (&refusal.check, &refusal.text);
+                    tracing::info!(serial, kind = kind.as_str(), check, "refused: {text}");
+                    self.store.record(now, serial, kind.as_str(), Some(check), text).await?;
+                }
                 ReplyBody::Refused(refusal)
             }
         };
         self.sign(&received, body).map_err(NoReply::Internal)
+    }
+
+    fn within_budget(&self, from: IpAddr) -> bool {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(from, Instant::now())
     }
 
     /// The image of an update that is under way.

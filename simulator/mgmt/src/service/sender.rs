@@ -11,7 +11,7 @@ use biotrust_model::time::UtcMillis;
 
 use super::refusal::{deregistered, refuse};
 use super::{Outcome, Service};
-use crate::store::{Device, DeviceState, Key};
+use crate::store::{Device, DeviceState, Key, StoreError};
 
 /// How the sender stands to the device.
 pub(super) struct Standing {
@@ -22,11 +22,21 @@ pub(super) struct Standing {
 }
 
 impl Service {
+    /// Whether the key was certified here, or is the chip of a device.
+    pub(super) async fn knows(&self, sender: &Sender) -> Result<bool, StoreError> {
+        let Sender::Certified(certificate) = sender else { return Ok(false) };
+        let spki = Sha256::of(certificate.spki_der());
+        Ok(self.store.key(&spki).await?.is_some() || self.store.device_of_chip(&spki).await?.is_some())
+    }
+
     pub(super) async fn standing(&self, received: &Received, now: UtcMillis) -> Result<Standing, Outcome> {
         let serial = &received.request.serial;
         let device = self.store.device(serial).await?;
         match &received.sender {
-            Sender::Bare(_) => self.bare(received, device),
+            Sender::Bare(_) => {
+                let unused = self.first_key_is_unused(device.as_ref()).await?;
+                self.bare(received, device, unused)
+            }
             Sender::Certified(certificate) => {
                 // A device key is looked up: what is believed is our own record of it, not its chain.
                 if let Some(key) = self.store.key(&Sha256::of(certificate.spki_der())).await? {
@@ -38,13 +48,13 @@ impl Service {
     }
 
     /// A key without a certificate may ask for the first one, and for what that takes.
-    fn bare(&self, received: &Received, device: Option<Device>) -> Result<Standing, Outcome> {
+    fn bare(&self, received: &Received, device: Option<Device>, unused: bool) -> Result<Standing, Outcome> {
         let kind = received.request.body.kind();
         if !matches!(kind, RequestKind::Challenge | RequestKind::Register | RequestKind::Time) {
             let text = format!("{kind} must be signed with a certificate");
             return Err(refuse("sender", text, "register the device first").into());
         }
-        let taken = device.as_ref().filter(|device| device.state != DeviceState::Approved);
+        let taken = device.as_ref().filter(|device| device.state != DeviceState::Approved && !unused);
         if let Some(device) = taken.filter(|_| kind != RequestKind::Time) {
             if device.chip_key.is_none() && device.state != DeviceState::Registered {
                 return Err(deregistered().into());
@@ -63,6 +73,16 @@ impl Service {
             return Err(refuse("clone", text, next).into());
         }
         Ok(Standing { device, chip: None })
+    }
+
+    /// An L0 device that was registered and has not said so: its certificate was lost on the way, and it asks for another.
+    /// Its approval holds until a key is in use.
+    async fn first_key_is_unused(&self, device: Option<&Device>) -> Result<bool, StoreError> {
+        let device =
+            device.filter(|device| device.state == DeviceState::Registered && device.chip_key.is_none());
+        let spki = device.and_then(|device| device.current_key.as_ref()).and_then(|spki| Sha256::parse(spki));
+        let Some(spki) = spki else { return Ok(false) };
+        Ok(self.store.key(&spki).await?.is_some_and(|key| key.confirmed_at.is_none()))
     }
 
     async fn device_key(

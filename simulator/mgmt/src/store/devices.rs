@@ -119,6 +119,8 @@ pub struct Registration<'a> {
     pub chip: Option<&'a Certificate>,
     /// Its security version number.
     pub svn: u64,
+    /// It has no key in use by its own account.
+    pub anew: bool,
     /// The device certificate.
     pub certificate: &'a Certificate,
 }
@@ -219,13 +221,14 @@ impl Store {
         registration: &Registration<'_>,
         now: UtcMillis,
     ) -> Result<bool, StoreError> {
-        let Registration { identity, level, chip, svn, certificate } = registration;
+        let Registration { identity, level, chip, svn, anew, certificate } = registration;
         let chip_key = chip.map(|chip| Sha256::of(chip.spki_der()).to_string());
         let mut transaction = self.begin().await?;
         if !Self::add_key(&mut transaction, &identity.serial_no, certificate, now).await? {
             return Ok(false);
         }
-        // The first key counts as in use at once; a later one when the device says so.
+        // The first key counts as in use at once, and one that takes the place of a first key which never came into use; a
+        // later one when the device says so.
         let first = Sha256::of(certificate.spki_der()).to_string();
         let done = sqlx::query(
             "INSERT INTO devices (serial, make, model, level, state, chip_key, chip_certificate, current_key, svn_floor,
@@ -233,7 +236,8 @@ impl Store {
              VALUES ($1, $2, $3, $4, 'registered', $5, $6, $7, $8, $9)
              ON CONFLICT (serial) DO UPDATE SET level = excluded.level, chip_certificate = excluded.chip_certificate,
                  state = CASE WHEN devices.state = 'approved' THEN 'registered' ELSE devices.state END,
-                 current_key = CASE WHEN devices.state = 'approved' OR devices.current_key IS NULL
+                 current_key = CASE WHEN devices.state = 'approved' OR devices.current_key IS NULL OR ($10 = 1 AND EXISTS
+                     (SELECT 1 FROM keys WHERE keys.spki = devices.current_key AND keys.confirmed_at IS NULL))
                      THEN excluded.current_key ELSE devices.current_key END,
                  svn_floor = CASE WHEN excluded.svn_floor > devices.svn_floor
                      THEN excluded.svn_floor ELSE devices.svn_floor END
@@ -249,6 +253,7 @@ impl Store {
         .bind(first)
         .bind(i64::try_from(*svn).unwrap_or(i64::MAX))
         .bind(now.0)
+        .bind(i64::from(*anew))
         .execute(&mut *transaction)
         .await;
         let done = match done {
@@ -326,7 +331,8 @@ impl Store {
     /// When the database fails.
     pub async fn order_farewell(&self, serial: &str) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE devices SET state = 'deregistering' WHERE serial = $1 AND state IN ('registered', 'deregistering')",
+            "UPDATE devices SET state = CASE WHEN state = 'approved' THEN 'deregistered' ELSE 'deregistering' END
+             WHERE serial = $1 AND state IN ('registered', 'deregistering', 'approved')",
         )
         .bind(serial)
         .execute(&self.pool)

@@ -142,8 +142,8 @@ impl Store {
         Ok(true)
     }
 
-    /// The device has destroyed this key: where it was the one in use, the device is de-registered. `false` where the
-    /// device never had it. May be said again.
+    /// The device has destroyed its keys, this one being the last: where none is in use that was certified later, the device is
+    /// de-registered. `false` where the device never had it. May be said again.
     ///
     /// # Errors
     /// When the database fails.
@@ -161,8 +161,12 @@ impl Store {
             return Ok(false);
         }
         sqlx::query(
-            "UPDATE devices SET state = 'deregistered', current_key = NULL WHERE serial = $1 AND current_key = $2",
+            // The key in use by our account is an older one where the device could not report the last rotation any more.
+            "UPDATE devices SET state = 'deregistered', current_key = NULL
+             WHERE serial = $1 AND state <> 'approved' AND current_key IN (SELECT spki FROM keys WHERE serial = $2
+                 AND issued_at <= (SELECT issued_at FROM keys WHERE spki = $3))",
         )
+        .bind(serial)
         .bind(serial)
         .bind(spki.to_string())
         .execute(&mut *transaction)

@@ -11,6 +11,7 @@
 mod challenges;
 mod devices;
 mod events;
+mod floors;
 mod keys;
 mod schema;
 mod updates;

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{Dialect, Store, StoreError};
 
 /// Each entry brings the tables from its index to the next version. `{blob}` and `{counter}` are spelled by dialect.
-const VERSIONS: &[&[&str]] = &[&[
-    "CREATE TABLE devices (
+const VERSIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE devices (
         serial TEXT PRIMARY KEY,
         make TEXT NOT NULL,
         model TEXT NOT NULL,
@@ -25,12 +26,12 @@ const VERSIONS: &[&[&str]] = &[&[
         status TEXT,
         firmware TEXT,
         report TEXT)",
-    "CREATE TABLE approved (
+        "CREATE TABLE approved (
         kind TEXT NOT NULL,
         value TEXT NOT NULL,
         at BIGINT NOT NULL,
         PRIMARY KEY (kind, value))",
-    "CREATE TABLE keys (
+        "CREATE TABLE keys (
         spki TEXT PRIMARY KEY,
         serial TEXT NOT NULL,
         certificate TEXT NOT NULL,
@@ -39,17 +40,17 @@ const VERSIONS: &[&[&str]] = &[&[
         issued_at BIGINT NOT NULL,
         confirmed_at BIGINT,
         destroyed_at BIGINT)",
-    "CREATE INDEX keys_of_device ON keys (serial)",
-    "CREATE TABLE challenges (
+        "CREATE INDEX keys_of_device ON keys (serial)",
+        "CREATE TABLE challenges (
         nonce TEXT PRIMARY KEY,
         serial TEXT NOT NULL,
         sender TEXT NOT NULL,
         purpose TEXT NOT NULL,
         issued_at BIGINT NOT NULL,
         expires_at BIGINT NOT NULL)",
-    "CREATE TABLE seen (id TEXT PRIMARY KEY, until_ms BIGINT NOT NULL)",
-    "CREATE INDEX seen_until ON seen (until_ms)",
-    "CREATE TABLE updates (
+        "CREATE TABLE seen (id TEXT PRIMARY KEY, until_ms BIGINT NOT NULL)",
+        "CREATE INDEX seen_until ON seen (until_ms)",
+        "CREATE TABLE updates (
         id TEXT PRIMARY KEY,
         serial TEXT NOT NULL,
         manifest TEXT NOT NULL,
@@ -58,7 +59,7 @@ const VERSIONS: &[&[&str]] = &[&[
         state TEXT NOT NULL,
         error TEXT,
         ordered_at BIGINT NOT NULL)",
-    "CREATE TABLE events (
+        "CREATE TABLE events (
         seq {counter},
         at BIGINT NOT NULL,
         serial TEXT NOT NULL,
@@ -66,8 +67,10 @@ const VERSIONS: &[&[&str]] = &[&[
         outcome TEXT NOT NULL,
         failed_check TEXT,
         detail TEXT NOT NULL)",
-    "CREATE INDEX events_of_device ON events (serial)",
-]];
+        "CREATE INDEX events_of_device ON events (serial)",
+    ],
+    &["CREATE TABLE floors (name TEXT PRIMARY KEY, number BIGINT NOT NULL)"],
+];
 
 /// Makes the audit trail append-only: the database itself refuses to change or remove an event.
 const GUARDS_SQLITE: &[&str] = &[
