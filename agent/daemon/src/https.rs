@@ -1,14 +1,17 @@
 //! HTTPS to servers that are known beforehand: TLS 1.3 only, believed under the given anchors only, and with bounds on
 //! everything that the other side could stretch.
 //!
-//! Nothing of the environment plays a part: no proxies, no system roots, no redirects, no cookies.
+//! Nothing of the environment plays a part: no proxies, no system roots, no redirects, no cookies; and once the time is
+//! trusted, certificates are judged by it, whatever the host's clock says.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use biotrust_model::time::Clock;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 /// What the other side may stretch, and how far.
@@ -105,11 +108,15 @@ pub struct Https {
 }
 
 impl Https {
-    /// Reads the anchors (PEM or DER). Blocking.
+    /// Reads the anchors (PEM or DER); servers are judged by `clock`. Blocking.
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
-    pub fn new<P: AsRef<Path>>(anchors: &[P], limits: Limits) -> Result<Self, AnchorError> {
+    pub fn new<P: AsRef<Path>>(
+        anchors: &[P],
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AnchorError> {
         let mut roots = RootCertStore::empty();
         for file in anchors {
             let file = file.as_ref();
@@ -122,13 +129,13 @@ impl Https {
                 roots.add(der).map_err(|error| wrong(error.to_string()))?;
             }
         }
-        Self::with_roots(roots, limits)
+        Self::with_roots(roots, limits, clock)
     }
 
-    fn with_roots(roots: RootCertStore, limits: Limits) -> Result<Self, AnchorError> {
+    fn with_roots(roots: RootCertStore, limits: Limits, clock: Arc<dyn Clock>) -> Result<Self, AnchorError> {
         let tls = |error: &dyn std::error::Error| AnchorError::Tls(causes(error));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_details(provider, Arc::new(TlsClock(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| tls(&error))?
             .with_root_certificates(roots)
@@ -188,6 +195,22 @@ impl Https {
                 Err(HttpsError::Status { host, status: status.as_u16(), text })
             }
         }
+    }
+}
+
+/// A clock as the TLS library wants it.
+struct TlsClock(Arc<dyn Clock>);
+
+impl std::fmt::Debug for TlsClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TlsClock({})", self.0.now().to_wire())
+    }
+}
+
+impl TimeProvider for TlsClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let millis = u64::try_from(self.0.now().0).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Management {
     /// Organisation (O) in the certificate that the server signs with. Absent: the provider that each device names.
     #[serde(deserialize_with = "value::some_name")]
     pub organisation: Option<String>,
-    /// How often the server is asked for commands, where it does not say itself.
+    /// Longest time between two questions for commands; the server may want more of them.
     #[serde(rename = "poll_s", deserialize_with = "value::seconds::<1, 604_800, _>")]
     pub poll: Duration,
     /// How long devices are served while the server cannot be reached.

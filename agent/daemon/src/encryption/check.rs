@@ -26,7 +26,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     if chain.is_empty() { Err("no certificate in it".into()) } else { Ok(chain) }
 }
 
-/// Holds a chain against everything that is asked of it: RSA-2048, its dates, and where there are anchors, its path.
+/// Holds a chain against everything that is asked of it: RSA-2048, where there are anchors its path, and its dates.
 pub(super) fn judge(
     chain: &[Vec<u8>],
     anchors: &AdopterStore,
@@ -35,14 +35,16 @@ pub(super) fn judge(
     let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
     let certificate =
         EncryptionCertificate::from_der(leaf).map_err(|error| Unfit::Never(error.to_string()))?;
+    // first, and for a moment at which it is valid: what is taken before or after its time was judged all the same
+    if anchors.entries().next().is_some() {
+        let then = now.max(certificate.not_before()).min(certificate.not_after());
+        anchors.verify(leaf, then).map_err(|error| Unfit::Never(error.to_string()))?;
+    }
     if now > certificate.not_after() {
         return Err(Unfit::Ended(certificate.not_after()));
     }
     if now < certificate.not_before() {
         return Err(Unfit::NotYet(certificate.not_before()));
-    }
-    if anchors.entries().next().is_some() {
-        anchors.verify(leaf, now).map_err(|error| Unfit::Never(error.to_string()))?;
     }
     Ok(certificate)
 }

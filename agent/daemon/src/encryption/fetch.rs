@@ -4,12 +4,14 @@
 //! and resource servers read it from there only; business errors come with status 200 and a list `errors`, whose code
 //! may be null.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use biotrust_mgmt::Stamp;
 use biotrust_model::Secret;
-use biotrust_model::time::UtcMillis;
+use biotrust_model::time::{Clock, UtcMillis};
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -30,7 +32,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 pub(super) enum FetchError {
     #[error(transparent)]
     Https(#[from] HttpsError),
-    #[error("the secret {file} cannot be read: {why}")]
+    #[error("the secret {file} cannot be used: {why}")]
     Secret { file: String, why: String },
     #[error("no login at {url}: {why}; check client_id, secret_file and app_id in [encryption.fetch.token]")]
     Login { url: String, why: String },
@@ -74,11 +76,11 @@ struct Fault {
 }
 
 impl Fetcher {
-    pub(super) fn new(config: &config::Fetch) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &config::Fetch, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let default = config.url.iter().map(|url| (String::new(), url.url().clone()));
         let domains = config.domains.iter().map(|(domain, url)| (domain.clone(), url.url().clone()));
         Ok(Self {
-            https: Https::new(&config.anchors, Limits::default()).context("anchors")?,
+            https: Https::new(&config.anchors, Limits::default(), clock).context("anchors")?,
             targets: default.chain(domains).collect(),
             login: config.token.clone(),
             interval: config.interval,
@@ -155,11 +157,12 @@ impl Fetcher {
 
 /// Secrets are never in the configuration, and not in memory for longer than a login.
 async fn secret(file: &std::path::Path) -> Result<Secret, FetchError> {
-    let unreadable = |error: std::io::Error| FetchError::Secret {
-        file: file.display().to_string(),
-        why: error.to_string(),
-    };
-    tokio::fs::read(file).await.map(Secret::new).map_err(unreadable)
+    let unusable = |why: String| FetchError::Secret { file: file.display().to_string(), why };
+    let about = tokio::fs::metadata(file).await.map_err(|error| unusable(error.to_string()))?;
+    if about.mode() & 0o007 != 0 {
+        return Err(unusable("others can read it: chmod 600 it, and replace the secret".to_owned()));
+    }
+    tokio::fs::read(file).await.map(Secret::new).map_err(|error| unusable(error.to_string()))
 }
 
 /// The token as the cookie to be sent: from a cookie, or else from the header.

@@ -103,7 +103,8 @@ impl Slots {
                 held.chain.iter().map(|one| STANDARD.decode(one)).collect::<Result<Vec<_>, _>>().ok()
             });
             slot.complaint = Some("not fetched yet".into());
-            slot.chain = chain.filter(|chain| judge(chain, &self.anchors, now).is_ok());
+            // of one that has ended, the refusal of a capture tells so
+            slot.chain = chain.filter(|chain| !matches!(judge(chain, &self.anchors, now), Err(Unfit::Never(_))));
         }
     }
 

@@ -171,6 +171,33 @@ fn a_certificate_must_lead_to_an_anchor_where_there_is_one() {
     assert!(error.contains("not in the trust store"), "{error}");
 }
 
+/// Nobody looks at the path again when its time has come.
+#[test]
+fn a_certificate_before_or_after_its_time_must_lead_to_the_anchor_too() {
+    let pki = pki();
+    let home = tempfile::tempdir().unwrap();
+    let (path, anchor) = (home.path().join("ida.pem"), home.path().join("adopter.pem"));
+    std::fs::write(&anchor, pki.adopter_anchor_pem()).unwrap();
+    let config = config::Encryption { anchors: vec![anchor], ..from_file(&path) };
+    let by = |authority, validity| {
+        let subject = vec!["O=IDA".into(), "CN=IDA-FIR".into()];
+        let order = Order::leaf(authority, pki.ida_certificate().spki_der(), subject, validity);
+        pki.issue(&order).unwrap().remove(0)
+    };
+    for validity in [Validity::not_yet(now()), Validity::expired(now())] {
+        std::fs::write(&path, by(Authority::Adopter, validity)).unwrap();
+        assert!(open(&config).is_ok(), "{validity:?}");
+        std::fs::write(&path, by(Authority::DeviceProvider, validity)).unwrap();
+        let error = format!("{:#}", open(&config).err().expect("refused"));
+        assert!(error.contains("not in the trust store"), "{error}");
+        // nor is it taken while the daemon runs and has nothing better
+        let anchors = AdopterStore::load(&config.anchors).unwrap();
+        let mut slots = Slots::new(&config, anchors);
+        assert!(!slots.look_at_files(now()));
+        assert!(slots.current().target("").is_none());
+    }
+}
+
 /// The authentication server: a login, then the certificate. Counts what is asked of it.
 struct Ida {
     url: String,
@@ -280,6 +307,11 @@ async fn a_certificate_is_fetched_after_a_login_remembered_and_replaced() {
         }),
         ..config::Encryption::default()
     };
+    let set_mode = |mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(home.path().join("secret"), permissions).unwrap();
+    };
+    set_mode(0o600);
     crate::store::Store::open(home.path()).unwrap();
     let keeper = || {
         let ledger = Ledger::open(home.path()).unwrap();
@@ -322,6 +354,26 @@ async fn a_certificate_is_fetched_after_a_login_remembered_and_replaced() {
     assert_eq!(thumbprint(&fetched.current()), sha256(&second));
     drop(fetched);
     assert_eq!(thumbprint(&keeper().current()), sha256(&second), "remembered over a restart");
+
+    // a secret that everybody can read is not used
+    set_mode(0o644);
+    let public = keeper();
+    look(&public).await;
+    let notice = public.notices().remove(0);
+    assert!(notice.contains("others can read it"), "{notice}");
+    set_mode(0o600);
+
+    // by the clock of the daemon the server's certificate has ended, whatever the host's own clock says
+    struct Later;
+    impl Clock for Later {
+        fn now(&self) -> UtcMillis {
+            now().plus(DAY * 3650)
+        }
+    }
+    let later = Keeper::open(&config, Arc::new(Later), None).unwrap();
+    assert!(!look(&later).await);
+    let notice = later.notices().remove(0);
+    assert!(notice.contains("not the server that it should be"), "{notice}");
 
     // a wrong secret is told, without the secret
     std::fs::write(home.path().join("secret"), "wrong-s3cret").unwrap();

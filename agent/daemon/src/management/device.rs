@@ -139,7 +139,7 @@ impl<H: Hands> Device<H> {
             Order::Tick => self.step(Event::Tick).await,
             Order::Forget => {
                 self.unplugged().await;
-                (self.state, self.saved) = (State::new(Level::L0), None);
+                (self.state, self.saved) = (self.state.anew(), None);
                 let seen = self.shared.device(&self.serial);
                 self.seen(seen).await;
             }

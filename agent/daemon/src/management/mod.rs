@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use biotrust_mgmt::client::{Failure, Moment, Policy, Standing, State, Wish};
-use biotrust_model::time::{Clock as _, UtcMillis};
+use biotrust_model::time::{Clock as _, SystemClock, UtcMillis};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +120,7 @@ impl<H: Hands> Manager<H> {
         ledger: Ledger,
         limits: Limits,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(server) = Server::new(config, limits)? else { return Ok(None) };
+        let Some(server) = Server::new(config, limits, Arc::clone(&clock) as _)? else { return Ok(None) };
         let policy = Policy {
             renew_at_percent: u8::try_from(config.renew_at_percent).unwrap_or(80),
             offline_days: u32::try_from(config.offline.as_secs() / 86_400).unwrap_or(30),
@@ -136,7 +136,7 @@ impl<H: Hands> Manager<H> {
     /// # Errors
     /// The first thing that could not.
     pub fn check(config: &config::Management) -> anyhow::Result<()> {
-        Server::new(config, Limits::default()).map(drop)
+        Server::new(config, Limits::default(), Arc::new(SystemClock)).map(drop)
     }
 
     /// Follows the devices until `stop`; then ends all tasks.
@@ -218,7 +218,12 @@ impl<H: Hands> Manager<H> {
         let (ledger, name) = (self.0.ledger.clone(), device::name(serial));
         let forget = move || {
             let known = ledger.names(&name)?.contains(&name);
-            ledger.remove(&name).map(|()| known)
+            // how long the server has been silent is not forgotten, unless it cannot be read
+            match ledger.get::<State>(&name) {
+                Ok(Some(state)) => ledger.put(&name, &state.anew())?,
+                _ => ledger.remove(&name)?,
+            }
+            Ok(known)
         };
         let known = off_thread(forget).await.map_err(|failure| OrderError::Failed(failure.to_string()))?;
         self.0.tell(serial, Order::Forget).await;

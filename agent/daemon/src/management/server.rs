@@ -3,13 +3,15 @@
 //! Two proofs are asked of it, and neither stands in for the other: TLS 1.3 under the pinned anchors, and in every answer a
 //! signature by a management signer of the device's own provider.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, anyhow};
 use biotrust_certs::DeviceStore;
 use biotrust_mgmt::client::Failure;
 use biotrust_mgmt::envelope::{self, Asked};
 use biotrust_mgmt::message::ReplyBody;
 use biotrust_mgmt::{MAX_MESSAGE, PATH};
-use biotrust_model::time::UtcMillis;
+use biotrust_model::time::{Clock, UtcMillis};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
 
@@ -26,13 +28,17 @@ pub(super) struct Server {
 
 impl Server {
     /// Reads the anchors. Blocking. `None` where no server is configured.
-    pub(super) fn new(config: &config::Management, limits: Limits) -> anyhow::Result<Option<Self>> {
+    pub(super) fn new(
+        config: &config::Management,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Option<Self>> {
         let Some(url) = &config.url else { return Ok(None) };
         let anchors = DeviceStore::load(&config.anchors).context("[management] anchors")?;
         if !anchors.has_anchor() {
             return Err(anyhow!("[management] anchors: none of them is a self-signed root"));
         }
-        let https = Https::new(&config.anchors, limits).context("[management] anchors")?;
+        let https = Https::new(&config.anchors, limits, clock).context("[management] anchors")?;
         let organisation = config.organisation.clone();
         Ok(Some(Self { https, base: url.url().clone(), anchors, organisation }))
     }

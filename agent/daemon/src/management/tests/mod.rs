@@ -10,7 +10,7 @@ use std::time::Duration;
 use biotrust_certs::Domain;
 use biotrust_mgmt::message::{Command, RequestKind};
 use biotrust_model::time::SystemClock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -330,12 +330,12 @@ async fn days_without_word_from_the_server_count_down_and_then_bite() {
     let rig = Rig::start(&home, &server.url);
     rig.registered().await;
     rig.kill().await;
-    for (days_ago, left, held) in [(0, None, false), (22, Some(8), false), (30, Some(0), true)] {
+    for (days_ago, left, held) in [(0_i64, None, false), (22, Some(8), false), (30, Some(0), true)] {
         // as if the last word had come so long ago
         let ledger = Ledger::open(home.path()).unwrap();
         let name = device::name(SERIAL);
         let mut state: Value = ledger.get(&name).unwrap().unwrap();
-        state["last_contact"] = (SystemClock.now().0 - days_ago * 86_400_000).into();
+        state["silence"] = json!({ "millis": days_ago * 86_400_000, "seen": SystemClock.now().0 });
         ledger.put(&name, &state).unwrap();
         let rig = Rig::start(&home, "https://127.0.0.1:1/");
         rig.until("a report", |rig| rig.report()["registered"] == true).await;
