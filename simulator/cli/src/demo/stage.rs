@@ -103,12 +103,6 @@ impl Stage {
         let agent = Agent::new(workspace.agent_control());
         let lab = Arc::new(Lab::new(workshop.clone(), workspace.links(), Some(agent), registrar));
 
-        // A TPM takes seconds: everything else is got ready meanwhile.
-        let chip = args.devices.chip.unwrap_or(default_chip(args));
-        let building = lab.begin(profile::orders(&specs, chip, registrar == Registrar::Biosim))?;
-        let suspect = (!args.serve_only && registrar == Registrar::Server)
-            .then(|| lab.begin(vec![suspect(args.devices.profile)]))
-            .transpose()?;
         let metadata = publish(&workshop, &specs)?;
         let files = pki::write(&pki, &metadata, &workspace.pki())?;
         let management = match registrar {
@@ -122,6 +116,13 @@ impl Stage {
 
         progress.now("starting biotrustd");
         let daemon = Daemon::start(&workspace.daemon(program), interrupt)?;
+        // Only now: programs that are started while a TPM is made would inherit the connection to it. A TPM takes seconds;
+        // the others are registered meanwhile.
+        let chip = args.devices.chip.unwrap_or(default_chip(args));
+        let building = lab.begin(profile::orders(&specs, chip, registrar == Registrar::Biosim))?;
+        let suspect = (!args.serve_only && registrar == Registrar::Server)
+            .then(|| lab.begin(vec![suspect(args.devices.profile)]))
+            .transpose()?;
         let control = Server::start(&workspace.control(), Arc::clone(&lab) as _)?;
         let plugged = lab.until_dropped();
 

@@ -14,6 +14,10 @@ use biotrust_model::time::UtcMillis;
 use super::provision::provision;
 use super::{Chip, ChipError, Counters, DeviceKey, Made};
 
+/// TPMs are made one after the other. The TSS opens its connections so that programs which are started meanwhile inherit
+/// them; a TPM serves one connection at a time, and would wait for the end of one that nobody uses.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// The TPM. The order of the members is that of their end: connection, process, files.
 struct Tpm {
     ftm: TpmFtm,
@@ -37,6 +41,7 @@ impl SwtpmChip {
     /// Makes a TPM and provisions it: two to four seconds.
     pub(crate) fn new(pki: &TestPki, ftm_serial: &str, from: UtcMillis) -> Result<Self, ChipError> {
         const DOING: &str = "its manufacture";
+        let _alone = lock(&MAKING);
         let failed = |why: &dyn std::fmt::Display| ChipError::new(DOING, why);
         let files =
             tempfile::Builder::new().prefix("biosim-tpm-").tempdir().map_err(|error| failed(&error))?;
