@@ -42,6 +42,12 @@ fn another_profile_or_claims_that_contradict_each_other() {
         (r#""fmt":"tpm""#, r#""fmt":"tpm","more":1"#),
         (r#""fmt":"tpm""#, r#""fmt":"other""#),
         (r#""serialNo":"SN"#, r#""serialNo":"SN","serialNo":"SN"#),
+        // of every layer: a verifier that takes the first and one that takes the last must not both be content
+        (r#""aud":"#, r#""aud":"other","aud":"#),
+        (r#""mosip_cert_level":"#, r#""mosip_cert_level":"L0","mosip_cert_level":"#),
+        (r#""mosip_svn":"#, r#""mosip_svn":9,"mosip_svn":"#),
+        (r#""fmt":"tpm""#, r#""fmt":"tpm","fmt":"tpm""#),
+        (r#""attestation_public":"#, r#""attestation_public":"","attestation_public":"#),
         (r#""mosip_ftm_serial":"FTM"#, r#""mosip_ftm_serial":"OTHER"#),
         (r#""deviceProvider":""#, r#""deviceProvider":"Not "#),
         (r#""deviceSubType":"Slap""#, r#""deviceSubType":"Double""#),
