@@ -53,7 +53,8 @@ impl Keeper {
         ledger: Option<Ledger>,
     ) -> anyhow::Result<Self> {
         let anchors = AdopterStore::load(&config.anchors).context("[encryption] anchors")?;
-        let fetcher = config.fetch.as_ref().map(|fetch| Fetcher::new(fetch, Arc::clone(&clock))).transpose().context("[encryption.fetch]")?;
+        let fetcher = config.fetch.as_ref().map(|fetch| Fetcher::new(fetch, Arc::clone(&clock)));
+        let fetcher = fetcher.transpose().context("[encryption.fetch]")?;
         let mut slots = Slots::new(config, anchors);
         slots.read_files(clock.now())?;
         if let Some(ledger) = &ledger {

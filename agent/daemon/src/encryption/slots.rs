@@ -104,7 +104,8 @@ impl Slots {
             });
             slot.complaint = Some("not fetched yet".into());
             // of one that has ended, the refusal of a capture tells so
-            slot.chain = chain.filter(|chain| !matches!(judge(chain, &self.anchors, now), Err(Unfit::Never(_))));
+            slot.chain =
+                chain.filter(|chain| !matches!(judge(chain, &self.anchors, now), Err(Unfit::Never(_))));
         }
     }
 

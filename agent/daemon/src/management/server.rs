@@ -78,14 +78,12 @@ impl Server {
             .map_err(|error| Failure::Distrusted(error.to_string()))
     }
 
-    /// Where an image is that the server has named by its path; never anywhere else than on this server.
+    /// Where an image is that the server has named by its path below the base URL; never anywhere else than on this server.
     pub(super) fn image(&self, path: &str) -> Result<Url, Failure> {
-        let elsewhere = || Failure::Distrusted(format!("{path:?} is no path of an image on this server"));
-        if !path.starts_with('/') || path.starts_with("//") || path.contains(['\\', '#']) {
-            return Err(elsewhere());
+        if !path.starts_with('/') || path.starts_with("//") || path.contains(['\\', '#', '?']) {
+            return Err(Failure::Distrusted(format!("{path:?} is no path of an image on this server")));
         }
-        let url = self.base.join(path).map_err(|_| elsewhere())?;
-        if url.origin() == self.base.origin() { Ok(url) } else { Err(elsewhere()) }
+        Ok(self.resource(path))
     }
 
     /// A path below that of the base URL.
@@ -103,6 +101,40 @@ pub(super) fn failure(error: HttpsError) -> Failure {
         HttpsError::NotTrusted { .. } | HttpsError::Answer { .. } => Failure::Distrusted(text),
         HttpsError::Unreachable { .. } | HttpsError::TimedOut { .. } | HttpsError::Status { .. } => {
             Failure::Unreachable(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use biotrust_certs::{Domain, TestPki};
+    use biotrust_model::time::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn messages_and_images_are_below_the_base_url_and_nowhere_else() {
+        let home = tempfile::tempdir().unwrap();
+        let anchors = home.path().join("anchors.pem");
+        let pki = TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap();
+        std::fs::write(&anchors, pki.anchors_pem(Domain::Device)).unwrap();
+        for (base, below) in [("https://a.example", ""), ("https://a.example:8443/mgmt/", ":8443/mgmt")] {
+            let config = config::Management {
+                url: Some(base.parse().unwrap()),
+                anchors: vec![anchors.clone()],
+                ..config::Management::default()
+            };
+            let server = Server::new(&config, Limits::default(), Arc::new(SystemClock)).unwrap().unwrap();
+            assert_eq!(server.resource(PATH).as_str(), format!("https://a.example{below}/v1/message"));
+            let image = server.image("/v1/image/1").unwrap();
+            assert_eq!(image.as_str(), format!("https://a.example{below}/v1/image/1"));
+            let climbing = server.image("/../../x").unwrap();
+            assert_eq!(climbing.host_str(), Some("a.example"));
+            for elsewhere in
+                ["https://b.example/1", "//b.example/1", "/\\b.example/1", "v1/image/1", "", "/a?b", "/a#b"]
+            {
+                assert!(matches!(server.image(elsewhere), Err(Failure::Distrusted(_))), "{elsewhere:?}");
+            }
         }
     }
 }

@@ -111,7 +111,11 @@ impl State {
                 effects.push(Effect::Tell(told(what, &refusal)));
                 match refusal.retry() {
                     Retry::After(seconds) => self.enrolling.wait(seconds, at),
-                    Retry::ByHand => self.refused = Some(refusal),
+                    Retry::ByHand => {
+                        self.refused = Some(refusal);
+                        // a server that orders it all the same, in every answer, is not obeyed as often
+                        self.enrolling.failed(at);
+                    }
                 }
                 return;
             }

@@ -438,6 +438,30 @@ fn an_image_that_cannot_be_had_keeps_no_other_order_waiting() {
 }
 
 #[test]
+fn a_rotation_that_is_ordered_and_refused_again_and_again_is_tried_ever_more_seldom() {
+    let mut rig = Rig::new(Level::L1);
+    rig.settle();
+    rig.world.orders.push(Command::Rotate {});
+    rig.world.refuse = Some(Refusal {
+        check: "clone".to_owned(),
+        text: "no".to_owned(),
+        next: "look at it".to_owned(),
+        retry_s: None,
+    });
+    let (made, polls) = (rig.world.made, rig.world.polls);
+    for _ in 0..120 {
+        rig.pass(60_000);
+        rig.settle();
+    }
+    let (tries, polls) = (rig.world.made - made, rig.world.polls - polls);
+    assert!((3..20).contains(&tries) && polls > 60, "{tries} tries in {polls} polls");
+    rig.world.refuse = None;
+    rig.pass(3_600_000);
+    rig.settle();
+    assert_eq!(rig.world.orders, [], "it ends when the server certifies");
+}
+
+#[test]
 fn a_clock_that_is_turned_back_never_lengthens_the_countdown() {
     let mut rig = Rig::new(Level::L1);
     rig.settle();

@@ -56,9 +56,10 @@ impl ManagementSigner {
         if !leaf.has_purpose(SignerPurpose::Management) {
             bail!("{}: not a management signer; devices would not believe it", files.chain.display());
         }
-        if leaf.subject().organisation() != Some(organisation) {
+        if chain.iter().take(2).any(|one| one.subject().organisation() != Some(organisation)) {
             bail!(
-                "{}: not of organisation {organisation:?}, as the issuing certificate is",
+                "{}: the signer and whoever issued its certificate must be of organisation {organisation:?}, as the issuing \
+                 certificate is; devices would not believe it",
                 files.chain.display()
             );
         }
