@@ -7,6 +7,7 @@
 //! Trust: whoever may read the directory owns the TPM. Blocks: manufacturing takes about a second, starting some
 //! 20 ms; each wait has a deadline.
 
+mod isolated;
 mod manufacture;
 mod process;
 

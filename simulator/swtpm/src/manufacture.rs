@@ -5,9 +5,11 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, bail, ensure};
+
+use crate::isolated;
 
 /// What comes out of the factory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(crate) fn manufacture(directory: &Path, model: Model) -> anyhow::Result<()> 
         made_it.with_context(|| format!("making {}", made.display()))?;
     }
     let log = directory.join("manufacture.log");
-    let mut setup = Command::new("swtpm_setup");
+    let mut setup = isolated::command("swtpm_setup")?;
     setup.args(["--tpm2", "--rsa-keysize", "2048", "--pcr-banks", "sha256", "--overwrite"]);
     setup.arg("--tpmstate").arg(&state).arg("--logfile").arg(&log);
     setup.arg("--config").arg(configuration(directory, &ca)?);
@@ -93,7 +95,7 @@ fn configuration(directory: &Path, ca: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Where a program lies: swtpm_setup wants the whole path of one.
-fn installed(program: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn installed(program: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|directory| directory.join(program))

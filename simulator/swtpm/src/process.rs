@@ -6,11 +6,12 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::isolated;
 use crate::manufacture::{missing, state};
 
 /// How long a TPM may take to answer after it got power.
@@ -46,7 +47,7 @@ impl Process {
         ensure!(state.is_dir(), "no TPM was manufactured in {}", directory.display());
         let log = directory.join("swtpm.log");
         let log_file = File::options().create(true).append(true).open(&log).context("opening swtpm's log")?;
-        let mut command = Command::new("swtpm");
+        let mut command = isolated::command("swtpm")?;
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
         command.arg("--tpmstate").arg(format!("dir={},mode=0600", state.display()));
         command.arg("--server").arg(format!("type=tcp,port={port},bindaddr=127.0.0.1"));
@@ -100,7 +101,7 @@ impl Drop for Process {
 
 /// A process that kills the TPM when this process is no more: its standard input is a pipe that only we hold.
 fn watchdog(tpm: &Child) -> anyhow::Result<Child> {
-    Command::new("sh")
+    isolated::command("sh")?
         .args(["-c", "read _; kill -9 \"$1\"", "watchdog"])
         .arg(tpm.id().to_string())
         .stdin(Stdio::piped())
