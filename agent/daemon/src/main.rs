@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use biotrust_daemon::config::{self, Loaded};
-use biotrust_daemon::run::{EXIT_CONFIG, Failure, run};
 use biotrust_daemon::host::Host;
+use biotrust_daemon::run::{EXIT_CONFIG, Failure, run};
 use biotrust_daemon::{log, start};
 use clap::Parser;
 
