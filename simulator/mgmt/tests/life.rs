@@ -301,7 +301,10 @@ async fn an_older_list_of_models_never_comes_back() {
         std::fs::write(config.trust.metadata.as_ref().unwrap(), WORLD.publish(&document)).unwrap();
         let clock = std::sync::Arc::new(SystemClock);
         match biosim_mgmt::serve_at(config.clone(), Default::default(), clock).await {
-            Ok(running) => Ok(running.stop().await),
+            Ok(running) => {
+                running.stop().await;
+                Ok(())
+            }
             Err(error) => Err(error.to_string()),
         }
     };
