@@ -80,20 +80,22 @@ fn status(socket: &Path, json: bool) -> Outcome {
         Ok(report) => report,
         Err(error) => return Outcome::failed(json, &error),
     };
-    let notices: Vec<String> = report
-        .get("notices")
-        .and_then(Value::as_array)
-        .map(|notices| notices.iter().filter_map(Value::as_str).map(plain).collect())
-        .unwrap_or_default();
+    let notices = notices(&report);
     let provisioned = report.get("provisioned").and_then(Value::as_bool) == Some(true);
-    let exit_status = u8::from(!provisioned);
+    let exit_status = u8::from(!provisioned || !notices.is_empty());
     if json {
         return Outcome::new(format!("{report:#}\n"), exit_status);
     }
     Outcome::new(in_words(&report, provisioned, &notices), exit_status)
 }
 
+fn notices(report: &Value) -> Vec<String> {
+    let notices = report.get("notices").and_then(Value::as_array);
+    notices.into_iter().flatten().filter_map(Value::as_str).map(plain).collect()
+}
+
 fn in_words(report: &Value, provisioned: bool, notices: &[String]) -> String {
+    let usable = report.get("usable").and_then(Value::as_bool) != Some(false);
     let text =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
     let mut lines = vec![match text(report, "kind").as_str() {
@@ -108,6 +110,9 @@ fn in_words(report: &Value, provisioned: bool, notices: &[String]) -> String {
             text(certificate, "issuer"),
             text(certificate, "not_after")
         )),
+        None if !usable => lines.push(
+            "It cannot be used now, and no device whose keys are in it. It is tried again by itself.".to_owned(),
+        ),
         None if !provisioned => lines.push(
             "It has no certificate.\nNext: have its provider certify it: biotrust ftm provision --serial NAME \
              --organisation PROVIDER --out request.json"
@@ -150,7 +155,7 @@ fn answer(socket: &Path, file: &Path, out: Option<&Path>, json: bool) -> Outcome
         return match control::order(socket, order, LIMIT) {
             Ok(report) if json => Outcome::new(format!("{report:#}\n"), 0),
             Ok(report) => {
-                let words = in_words(&report, true, &[]);
+                let words = in_words(&report, true, &notices(&report));
                 Outcome::new(format!("The certificates are installed.\n{words}"), 0)
             }
             Err(error) => Outcome::failed(json, &error),

@@ -293,3 +293,34 @@ fn a_trust_module_is_shown_and_provisioned() {
     assert_eq!(output.status.code(), Some(64), "a request needs names");
     assert!(daemon.ops().iter().all(|op| op.starts_with("ftm_")));
 }
+
+/// Every state of a trust module has its words, and a status by which a script knows whether somebody has to come.
+#[test]
+fn a_trust_module_that_needs_somebody_is_told_from_one_that_is_well() {
+    let certificate = json!({ "subject": "CN=TPM1", "issuer": "CN=CA", "not_after": "2046-01-01T00:00:00Z" });
+    let tpm = |usable: bool, certificate: Value, notices: &[&str]| {
+        json!({ "kind": "tpm", "usable": usable, "provisioned": !certificate.is_null(),
+            "certificate": certificate, "reset_count": 1, "notices": notices })
+    };
+    let software = json!({ "kind": "software", "usable": true, "provisioned": true, "certificate": null,
+        "reset_count": null, "notices": [] });
+    for (report, status, says, says_not) in [
+        (tpm(true, certificate.clone(), &[]), 0, "Its certificate: CN=TPM1", "Note:"),
+        (software, 0, "level L0 only", "Next:"),
+        (tpm(true, certificate, &["the TPM is in lockout"]), 1, "Note: the TPM is in lockout", "Next:"),
+        (tpm(true, Value::Null, &[]), 1, "biotrust ftm provision", "cannot be used"),
+        (tpm(false, Value::Null, &["no EK: ask its maker"]), 1, "Note: no EK: ask its maker", "provision"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = report.clone();
+        let daemon = Daemon::play(dir.path(), move |_| ok(shown.clone()));
+        let output = daemon.run(&["ftm", "status"]);
+        let text = words(&stdout(&output));
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(text.contains(says) && !text.contains(says_not), "{text}");
+        let output = daemon.run(&["ftm", "status", "--json"]);
+        assert_eq!(output.status.code(), Some(status), "the same for programs");
+        let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(json, report);
+    }
+}

@@ -7,6 +7,7 @@ use biotrust_driver_api::{DriverFactory, Ftm, FtmError};
 use biotrust_ftm_soft::SoftFtm;
 use biotrust_ftm_tpm::{Options, TpmFtm};
 use biotrust_link::driver::LinkFactory;
+use biotrust_model::evidence::FtmKind;
 use biotrust_model::time::Clock;
 
 /// Version of this service, as devices and clients are told.
@@ -28,6 +29,17 @@ pub enum FtmSettings {
     },
     /// In a TPM 2.0.
     Tpm(TpmSettings),
+}
+
+impl FtmSettings {
+    /// What kind of module that is.
+    #[must_use]
+    pub const fn kind(&self) -> FtmKind {
+        match self {
+            Self::Software { .. } => FtmKind::Software,
+            Self::Tpm(_) => FtmKind::Tpm,
+        }
+    }
 }
 
 /// A TPM 2.0, and what to believe of it.

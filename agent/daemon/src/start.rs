@@ -79,16 +79,11 @@ pub fn fleet(
     Ok(fleet)
 }
 
-/// Opens the trust module of this host.
+/// Where the keys of this host live.
 ///
 /// # Errors
-/// When it cannot be used, and what to do.
-pub fn host_ftm(config: &Config) -> anyhow::Result<Box<dyn Ftm>> {
-    catalog::host_ftm(&config.state.directory, &ftm(&config.ftm)?).context("the keys of this host")
-}
-
-/// Where the keys of this host live.
-fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
+/// When a file of anchors cannot be used, and why.
+pub fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
     let tpm = || -> anyhow::Result<TpmSettings> {
         let anchors = config.ek_anchors.iter().map(|file| certificates(file)).collect::<Result<Vec<_>, _>>();
         let ek_anchors = anchors.context("[ftm] ek_anchors")?.concat();

@@ -150,6 +150,13 @@ impl TpmFtm {
         Blob::parse(name, &file)
     }
 
+    /// Current device keys, and whether the TPM that is there now can load each.
+    fn current_keys(&mut self) -> Result<Vec<bool>, FtmError> {
+        let current = self.files.keys()?.into_iter().filter(|(_, slot)| *slot == KeySlot::Current);
+        let blobs: Vec<Blob> = current.filter_map(|(name, slot)| self.blob(&name, slot).ok()).collect();
+        self.shared.with(|chip| Ok(blobs.iter().map(|blob| chip.owns(blob)).collect()))
+    }
+
     /// A key that belongs to nobody yet: one that lies ready, else a new one.
     fn spare(&mut self) -> Result<Blob, FtmError> {
         let ready = self.files.read_file(SPARE, SPARE).ok().flatten();
@@ -283,6 +290,13 @@ impl Ftm for TpmFtm {
                 }
             }
             Err(error) => notices.push(error.to_string()),
+        }
+        let lost = self.current_keys().unwrap_or_default().into_iter().filter(|ours| !ours).count();
+        if lost > 0 {
+            notices.push(format!(
+                "the TPM was cleared or replaced, and the keys of {lost} devices with it: provision it again, then \
+                 register these devices again"
+            ));
         }
         if !self.anchored {
             notices.push(

@@ -151,7 +151,7 @@ pub(crate) fn unprovisioned() -> FtmError {
     FtmError::State {
         state: "the TPM is not provisioned: there are no certificates of its identity and attestation keys"
             .into(),
-        next: "let its maker or provider issue them (see docs/developers/tpm.md), and install them".into(),
+        next: "ask its provider for them and install what comes back (`biotrust ftm provision`)".into(),
     }
 }
 

@@ -124,11 +124,13 @@ fn after_a_clear_the_chip_is_the_same_and_its_device_keys_are_gone() {
     let (is, next) = state(ftm.load("SN1"));
     assert!(is.contains("cleared or replaced") && next.contains("register the device again"), "{is}: {next}");
     assert!(ftm.notices().iter().any(|notice| notice.contains("not provisioned")), "{:?}", ftm.notices());
+    assert!(ftm.notices().iter().any(|notice| notice.contains("keys of 1 devices")), "{:?}", ftm.notices());
     // A new life: the key that lay ready is of the TPM before the clear and must not be taken.
     let key = enrol(&mut ftm, "SN1");
     let mut loaded = ftm.load("SN1").unwrap();
     assert!(AwsLc.verifies(&key, b"x", &loaded.sign_rs256(b"x").unwrap()));
     provision(&mut ftm);
+    assert_eq!(ftm.notices(), Vec::<String>::new(), "all is well again");
     assert_eq!(ftm.svn_floor().unwrap(), 0, "the owner's memory is empty");
 }
 

@@ -16,7 +16,7 @@ mod studio;
 
 pub use boot::{Factory, FactoryError, Measured, Release, SignedUpdate, Slot};
 pub use calibration::CalibratedSubject;
-pub use chip::{ChipError, MAX_FAILED_ATTEMPTS};
+pub use chip::{ChipError, Issued, MAX_FAILED_ATTEMPTS, Provisioning};
 pub use device::{PlugError, VirtualDevice, Workshop};
 pub use ftm::Ftm;
 pub use kind::{Kind, Maker, Spec};

@@ -9,6 +9,7 @@
 
 mod isolated;
 mod manufacture;
+mod owner;
 mod process;
 
 use std::fs;
@@ -101,5 +102,22 @@ impl Swtpm {
     pub fn power_cycle(&mut self) -> anyhow::Result<()> {
         self.cut_power();
         self.power_on()
+    }
+
+    /// Clears it, as the owner of a host does: its device keys and what was installed in it are gone. Nobody else may be
+    /// connected.
+    ///
+    /// # Errors
+    /// When it has no power, somebody else is connected, or it refuses.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        owner::clear(self.port)
+    }
+
+    /// Puts it into lockout as wrong passwords do, or ends that. Nobody else may be connected.
+    ///
+    /// # Errors
+    /// As [`Self::clear`].
+    pub fn set_lockout(&self, locked: bool) -> anyhow::Result<()> {
+        owner::set_lockout(self.port, locked)
     }
 }

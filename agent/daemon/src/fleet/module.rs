@@ -19,7 +19,8 @@ impl Fleet {
         Ok(self.0.ftm.with(work).await.map_err(|_| ManageError::NoAnswer)??)
     }
 
-    /// What it is and how it is: `kind`, `provisioned`, `certificate` of its identity, `reset_count`, `notices`.
+    /// What it is and how it is: `kind`, `usable`, `provisioned`, `certificate` of its identity, `reset_count`,
+    /// `notices`.
     ///
     /// # Errors
     /// [`ManageError::NoAnswer`].
@@ -27,11 +28,14 @@ impl Fleet {
         self.with_ftm(|ftm| {
             let chain = ftm.identity_chain();
             let leaf = chain.as_ref().ok().and_then(|chain| Certificate::parse(chain.first()?).ok());
+            let usable = chain.is_ok();
             let mut notices = ftm.notices();
-            notices.extend(chain.err().map(|error| error.to_string()));
+            let why = chain.err().map(|error| error.to_string());
+            notices.extend(why.filter(|why| !notices.contains(why)));
             Ok(json!({
                 "kind": ftm.kind(),
-                "provisioned": leaf.is_some() || ftm.kind() == FtmKind::Software,
+                "usable": usable,
+                "provisioned": leaf.is_some() || (usable && ftm.kind() == FtmKind::Software),
                 "certificate": leaf.map(|leaf| json!({
                     "subject": leaf.subject().to_string(),
                     "issuer": leaf.issuer().to_string(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use biotrust_driver_api::FtmError;
 use biotrust_model::{Modality, Problem};
 use biotrust_sbi::request::{CaptureRequest, StreamRequest};
 use bytes::Bytes;
@@ -62,7 +63,10 @@ impl From<ManageError> for ControlError {
             | ManageError::NotRegistered(_)
             | ManageError::Unsupported(_)
             | ManageError::Firmware(_)
-            | ManageError::Device(_) => ControlErrorKind::Refused,
+            | ManageError::Device(_)
+            | ManageError::Ftm(
+                FtmError::State { .. } | FtmError::Unsupported(_) | FtmError::Unusable { .. },
+            ) => ControlErrorKind::Refused,
             ManageError::Ftm(_)
             | ManageError::Store(_)
             | ManageError::NoAnswer

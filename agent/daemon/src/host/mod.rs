@@ -2,6 +2,7 @@
 //!
 //! HTTP and the control socket see [`Host`]; each part knows of the others only what it was given.
 
+mod awaited;
 mod care;
 mod models;
 mod uploads;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use biotrust_driver_api::{Ftm as _, FtmError};
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{Modality, Problem};
 use biotrust_sbi::request::{CaptureRequest, StreamRequest};
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::catalog;
 use crate::config::Config;
 use crate::control::{self, ControlError, WaitFor};
 use crate::encryption::{Keeper, Sink};
@@ -29,6 +32,7 @@ use crate::run::Devices;
 use crate::start;
 use crate::store::Store;
 use crate::time::{HostUptime, TrustedClock, this_boot};
+use awaited::Awaited;
 use models::Models;
 use uploads::Uploads;
 
@@ -51,13 +55,20 @@ impl Host {
     /// Opens the state and the devices, and starts what takes care of them. Call inside the runtime.
     ///
     /// # Errors
-    /// When the state, the FTM or the directory of links cannot be used.
+    /// When the state or the directory of links cannot be used, or the FTM for a reason that waiting does not mend.
     pub fn start(config: &Config, trust: Trust, url: &str) -> anyhow::Result<Self> {
         let state = &config.state.directory;
         let store = Store::open(state)?;
         let ledger = Ledger::open(state)?;
-        let mut ftm = start::host_ftm(config)?;
-        let reset_count = ftm.reset_count().context("the TPM does not tell how often it was reset")?;
+        let ftm_settings = start::ftm(&config.ftm)?;
+        let (kind, directory) = (ftm_settings.kind(), state.clone());
+        let ftm = Awaited::open(kind, move || catalog::host_ftm(&directory, &ftm_settings));
+        let mut ftm = ftm.context("the keys of this host")?;
+        // one that cannot be used keeps no offset of a clock either
+        let reset_count = match ftm.reset_count() {
+            Err(FtmError::State { .. }) => None,
+            told => told.context("the TPM does not tell how often it was reset")?,
+        };
         let time = Arc::new(TrustedClock::new(
             Arc::new(SystemClock),
             Arc::new(HostUptime),
@@ -68,7 +79,7 @@ impl Host {
         ));
         let clock: Arc<dyn Clock> = Arc::clone(&time) as _;
         let encryption = Keeper::open(&config.encryption, Arc::clone(&clock), Some(ledger.clone()))?;
-        let fleet = start::fleet(config, trust, url, store, ftm, clock)?;
+        let fleet = start::fleet(config, trust, url, store, Box::new(ftm), clock)?;
         fleet.set_untimed(time.hold());
         fleet.set_encryption(encryption.current());
         let manager = Manager::new(&config.management, Arc::new(fleet.clone()), Arc::clone(&time), ledger)?;

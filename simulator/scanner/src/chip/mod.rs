@@ -16,6 +16,7 @@ use biotrust_certs::TestPki;
 use biotrust_model::time::UtcMillis;
 
 pub(crate) use key::SoftwareKey;
+pub use provision::{Issued, Provisioning};
 use software::SoftwareChip;
 #[cfg(test)]
 pub(crate) use software::SoftwareCounters;

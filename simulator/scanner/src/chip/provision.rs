@@ -6,6 +6,7 @@
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use biotrust_attest::tpm::{self, Attest, Attributes, Content, Public};
 use biotrust_certs::{Certificate, Csr, Domain, TestPki};
+use biotrust_driver_api::FtmError;
 use biotrust_ftm_tpm::{IdentityRequest, TpmFtm};
 use biotrust_model::Secret;
 use biotrust_model::evidence::Binding;
@@ -15,6 +16,70 @@ use super::{CHIP_LIFETIME, ChipError};
 
 const DOING: &str = "its provisioning";
 
+/// A TPM whose request was looked at, and that has yet to open a secret.
+pub struct Provisioning {
+    ek_public_key: Vec<u8>,
+    attestation: Public,
+    /// SubjectPublicKeyInfo of its identity key.
+    identity: Vec<u8>,
+    secret: Secret,
+}
+
+/// What makes a TPM a chip: chains (DER, own certificate first) of two of its keys.
+pub struct Issued {
+    /// Of the identity key.
+    pub identity: Vec<Vec<u8>>,
+    /// Of the attestation key.
+    pub attestation: Vec<Vec<u8>>,
+}
+
+impl Provisioning {
+    /// Looks at a request that answers `binding`. `maker` is the certificate (DER) of the CA of the TPM's maker.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn begin(request: &IdentityRequest, maker: &[u8], binding: &Binding) -> Result<Self, ChipError> {
+        let failed = |why: &dyn std::fmt::Display| ChipError::new(DOING, why);
+        is_from_maker(request, maker).map_err(|why| failed(&why))?;
+        let attestation = Public::parse(&request.attestation_public).map_err(|error| failed(&error))?;
+        let identity = identity_key(request, &attestation, binding).map_err(|why| failed(&why))?;
+        let secret = Secret::new(random::<32>()?.to_vec());
+        Ok(Self { ek_public_key: request.ek_public_key.clone(), attestation, identity, secret })
+    }
+
+    /// A credential and its secret, which only the TPM with this endorsement key, with the attestation key in it, can open.
+    ///
+    /// # Errors
+    /// When the endorsement key is no key for that.
+    pub fn credential(&self) -> Result<(Vec<u8>, Vec<u8>), ChipError> {
+        tpm::make_credential(&self.ek_public_key, &self.attestation.name, &self.secret)
+            .map_err(|error| ChipError::new(DOING, error))
+    }
+
+    /// Certificates for the TPM that opened it, as chip `ftm_serial`.
+    ///
+    /// # Errors
+    /// When it opened something else, or the certificates cannot be made.
+    pub fn issue(
+        &self,
+        opened: &[u8],
+        pki: &TestPki,
+        ftm_serial: &str,
+        from: UtcMillis,
+    ) -> Result<Issued, ChipError> {
+        let failed = |why: &dyn std::fmt::Display| ChipError::new(DOING, why);
+        aws_lc_rs::constant_time::verify_slices_are_equal(opened, self.secret.expose())
+            .map_err(|_| failed(&"the TPM answered with another secret"))?;
+        let identity = pki
+            .issue_chip_certificate(&self.identity, ftm_serial, from, CHIP_LIFETIME)
+            .map_err(|error| failed(&error))?;
+        let attestation = pki
+            .issue_attestation_certificate(&self.attestation.spki, ftm_serial, from, CHIP_LIFETIME)
+            .map_err(|error| failed(&error))?;
+        Ok(Issued { identity, attestation })
+    }
+}
+
 /// Provisions a TPM as chip `ftm_serial`. Gives the chain of its identity key.
 pub(super) fn provision(
     ftm: &mut TpmFtm,
@@ -23,24 +88,16 @@ pub(super) fn provision(
     ftm_serial: &str,
     from: UtcMillis,
 ) -> Result<Vec<Vec<u8>>, ChipError> {
-    let failed = |why: &dyn std::fmt::Display| ChipError::new(DOING, why);
+    let failed = |error: FtmError| ChipError::new(DOING, error);
     let binding = Binding(random()?);
-    let request = ftm
-        .identity_request(ftm_serial, pki.organisation(Domain::Ftm), &binding)
-        .map_err(|error| failed(&error))?;
-    is_from_maker(&request, maker).map_err(|why| failed(&why))?;
-    let attestation = Public::parse(&request.attestation_public).map_err(|error| failed(&error))?;
-    activate(ftm, &request, &attestation)?;
-    let identity = identity_key(&request, &attestation, &binding).map_err(|why| failed(&why))?;
-
-    let chain = pki
-        .issue_chip_certificate(&identity, ftm_serial, from, CHIP_LIFETIME)
-        .map_err(|error| failed(&error))?;
-    let attesting = pki
-        .issue_attestation_certificate(&attestation.spki, ftm_serial, from, CHIP_LIFETIME)
-        .map_err(|error| failed(&error))?;
-    ftm.install_certificates(&chain, &attesting).map_err(|error| failed(&error))?;
-    Ok(chain)
+    let request =
+        ftm.identity_request(ftm_serial, pki.organisation(Domain::Ftm), &binding).map_err(failed)?;
+    let begun = Provisioning::begin(&request, maker, &binding)?;
+    let (credential, wrapped) = begun.credential()?;
+    let opened = ftm.activate(&credential, &wrapped).map_err(failed)?;
+    let issued = begun.issue(opened.expose(), pki, ftm_serial, from)?;
+    ftm.install_certificates(&issued.identity, &issued.attestation).map_err(failed)?;
+    Ok(issued.identity)
 }
 
 /// The certificate of the endorsement key is from `maker`, and for the key that will be used.
@@ -56,17 +113,6 @@ fn is_from_maker(request: &IdentityRequest, maker: &[u8]) -> Result<(), String> 
         return Err("the EK certificate is for another key".to_owned());
     }
     Ok(())
-}
-
-/// Only the TPM with this endorsement key, with the attestation key in it, can answer.
-fn activate(ftm: &mut TpmFtm, request: &IdentityRequest, attestation: &Public) -> Result<(), ChipError> {
-    let failed = |why: &dyn std::fmt::Display| ChipError::new(DOING, why);
-    let secret = Secret::new(random::<32>()?.to_vec());
-    let (credential, wrapped) = tpm::make_credential(&request.ek_public_key, &attestation.name, &secret)
-        .map_err(|error| failed(&error))?;
-    let answer = ftm.activate(&credential, &wrapped).map_err(|error| failed(&error))?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(answer.expose(), secret.expose())
-        .map_err(|_| failed(&"the TPM answered with another secret"))
 }
 
 /// The identity key, if the attestation key says that it lives in the same TPM. Gives its SubjectPublicKeyInfo.
@@ -133,6 +179,13 @@ mod tests {
         Bench { ftm, maker, _process: process, _files: files }
     }
 
+    /// Whether the TPM can open what is meant for these keys.
+    fn activates(ftm: &mut TpmFtm, ek_public_key: &[u8], attestation: &Public) -> bool {
+        let secret = Secret::new(random::<32>().unwrap().to_vec());
+        let (credential, wrapped) = tpm::make_credential(ek_public_key, &attestation.name, &secret).unwrap();
+        ftm.activate(&credential, &wrapped).is_ok_and(|opened| opened.expose() == secret.expose())
+    }
+
     #[test]
     fn what_is_not_one_tpm_of_the_maker_is_not_certified() {
         let (mut one, mut other) = (bench(), bench());
@@ -146,12 +199,12 @@ mod tests {
         let mixed = IdentityRequest { ek_public_key: foreign.ek_public_key.clone(), ..request.clone() };
         assert!(is_from_maker(&mixed, &one.maker).unwrap_err().contains("another key"));
 
-        activate(&mut one.ftm, &request, &attestation).unwrap();
-        activate(&mut other.ftm, &request, &attestation).unwrap_err();
+        assert!(activates(&mut one.ftm, &request.ek_public_key, &attestation));
+        assert!(!activates(&mut other.ftm, &request.ek_public_key, &attestation));
         // The endorsement key of one TPM with the attestation key of the other.
-        activate(&mut one.ftm, &mixed, &attestation).unwrap_err();
+        assert!(!activates(&mut one.ftm, &mixed.ek_public_key, &attestation));
         let theirs = Public::parse(&foreign.attestation_public).unwrap();
-        activate(&mut one.ftm, &request, &theirs).unwrap_err();
+        assert!(!activates(&mut one.ftm, &request.ek_public_key, &theirs));
 
         let judge =
             |request: &IdentityRequest, binding| identity_key(request, &attestation, &Binding(binding));
