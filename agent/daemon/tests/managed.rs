@@ -4,9 +4,9 @@
 // helpers of tests stand outside of test functions
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use biosim_image::Subject;
 use biosim_mgmt::{Materials, Running};
@@ -90,6 +90,20 @@ impl Provider {
     }
 
     fn host_with(&self, more: &str) -> Host {
+        let config = config::load(&self.configured(more)).unwrap().config;
+        Host::start(&config, start::trust(&config).unwrap(), "http://127.0.0.1:4501/").unwrap()
+    }
+
+    /// The daemon as a process of its own, which can be killed.
+    fn program(&self) -> Process {
+        let socket = self.home.path().join("control.sock");
+        let config = self.configured(&format!("[control]\nsocket = \"{}\"\n", socket.display()));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_biotrustd"));
+        Process(command.arg("--config").arg(config).stderr(std::process::Stdio::null()).spawn().unwrap())
+    }
+
+    /// Writes a configuration.
+    fn configured(&self, more: &str) -> PathBuf {
         let home = self.home.path();
         let links = home.join("links");
         std::fs::create_dir_all(&links).unwrap();
@@ -110,8 +124,7 @@ impl Provider {
         ) + more;
         let file = home.join("biotrust.toml");
         std::fs::write(&file, text).unwrap();
-        let config = config::load(&file).unwrap().config;
-        Host::start(&config, start::trust(&config).unwrap(), "http://127.0.0.1:4501/").unwrap()
+        file
     }
 
     /// What the provider's operator types.
@@ -123,8 +136,18 @@ impl Provider {
         tokio::task::spawn_blocking(move || biosim_mgmt::run(args, &mut said)).await.unwrap().unwrap();
     }
 
-    fn links(&self) -> std::path::PathBuf {
+    fn links(&self) -> PathBuf {
         self.home.path().join("links")
+    }
+}
+
+/// A process that ends at once, as by a power cut of the host.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -272,6 +295,114 @@ async fn firmware_is_updated_by_order_and_by_hand() {
     let version = Release::next().version;
     until(&host, &serial, "the update by hand", |device| {
         device["firmware"] == version.as_str() && device["status"] == "Ready"
+    })
+    .await;
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+}
+
+/// Waits until the device holds more than `least` bytes of an update and is not through; how many, and of how many.
+async fn in_the_middle(scanner: &VirtualDevice, least: u64) -> (u64, u64) {
+    let begun = Instant::now();
+    loop {
+        if let Some(pending) = scanner.firmware().and_then(|firmware| firmware.pending)
+            && pending.received > least
+        {
+            assert!(pending.received < pending.size, "it was too fast to be cut");
+            return (pending.received, pending.size);
+        }
+        assert!(begun.elapsed() < PATIENCE, "no update comes");
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+}
+
+/// The fewest bytes that the device was seen to hold until it ran `version`: the whole image, were it never seen receiving.
+async fn fewest_until(scanner: &VirtualDevice, version: &str) -> u64 {
+    let (begun, mut fewest) = (Instant::now(), u64::MAX);
+    loop {
+        let firmware = scanner.firmware();
+        if firmware.as_ref().is_some_and(|firmware| firmware.version == version) {
+            return fewest;
+        }
+        if let Some(pending) = firmware.and_then(|firmware| firmware.pending) {
+            fewest = fewest.min(pending.received);
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not come to {version}");
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+}
+
+/// A technician's update loses its cable; a server's order loses the daemon. Both go on where they ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_is_cut_goes_on_where_it_ended() {
+    let provider = Provider::open().await;
+    let host = provider.host();
+    let options = Options { registered: false, release: Release::outdated(), ..Options::default() };
+    let scanner = provider.device(&options);
+    let serial = scanner.serial().to_owned();
+    plug(&scanner, &provider.links());
+    until(&host, &serial, "registration", |device| device["status"] == "Ready").await;
+    let identity = scanner.description().identity;
+    let update = |release: &Release| provider.workshop.factory.update(&identity, release).unwrap();
+    // the very same manifest: another one is another update
+    let brought = update(&Release::current());
+    let by_hand = async || {
+        let begun = host.update_begin(&serial, brought.manifest.clone()).await?;
+        let number = begun["update"].as_u64().unwrap();
+        for piece in brought.image.chunks(32 * 1024) {
+            host.update_data(number, piece.to_vec())?;
+        }
+        host.update_finish(number).await
+    };
+
+    let cut = async {
+        let reached = in_the_middle(&scanner, 32 * 1024).await;
+        scanner.unplug();
+        reached
+    };
+    let (current, outdated) = (Release::current(), Release::outdated());
+    let (lost, (held, size)) = tokio::join!(by_hand(), cut);
+    assert!(lost.is_err(), "{lost:?}");
+    let firmware = scanner.firmware().unwrap();
+    let pending = firmware.pending.unwrap();
+    assert_eq!(
+        (firmware.version.as_str(), pending.version.as_str()),
+        (&*outdated.version, &*current.version)
+    );
+    assert!(held <= pending.received && pending.received < size, "{held} {pending:?} of {size}");
+    plug(&scanner, &provider.links());
+    until(&host, &serial, "it again, with what it ran", |device| {
+        device["status"] == "Ready" && device["firmware"] == outdated.version.as_str()
+    })
+    .await;
+    let (done, fewest) = tokio::join!(by_hand(), fewest_until(&scanner, &current.version));
+    assert_eq!(done.unwrap()["from"], outdated.version.as_str());
+    assert!(fewest >= pending.received, "it began again: {fewest} after {}", pending.received);
+    assert_eq!(scanner.firmware().unwrap().failed_attempts, 0, "a cut is no failed attempt");
+    until(&host, &serial, "the update by hand", |device| {
+        device["status"] == "Ready" && device["firmware"] == current.version.as_str()
+    })
+    .await;
+    host.stop();
+    host.closed(Duration::from_secs(5)).await;
+    drop(host);
+
+    let (next, files) =
+        (update(&Release::next()), ["m.jwt", "i.bin"].map(|name| provider.home.path().join(name)));
+    std::fs::write(&files[0], &next.manifest).unwrap();
+    std::fs::write(&files[1], &next.image).unwrap();
+    let [manifest, image] = files.map(|file| file.display().to_string());
+    provider.order(&["update", &serial, "--manifest", &manifest, "--image", &image]).await;
+    let program = provider.program();
+    let (held, size) = in_the_middle(&scanner, 32 * 1024).await;
+    drop(program);
+    let pending = scanner.firmware().unwrap().pending.unwrap();
+    assert!(held <= pending.received && pending.received < size, "{held} {pending:?} of {size}");
+    let host = provider.host();
+    let version = Release::next().version;
+    assert!(fewest_until(&scanner, &version).await >= pending.received, "it began again");
+    until(&host, &serial, "the ordered update", |device| {
+        device["status"] == "Ready" && device["firmware"] == version.as_str()
     })
     .await;
     host.stop();
