@@ -49,8 +49,8 @@ pub(crate) enum ControlError {
 }
 
 impl ControlError {
-    /// A word for programs.
-    pub(crate) const fn code(&self) -> &'static str {
+    /// A word for programs; of a refusal the daemon's own.
+    pub(crate) fn code(&self) -> &str {
         match self {
             Self::NoSocket(_) => "no_socket",
             Self::NotPermitted(_) => "not_permitted",
@@ -58,7 +58,7 @@ impl ControlError {
             Self::Silent(_) => "silent",
             Self::Broken(..) => "broken",
             Self::NotOurs(..) => "not_ours",
-            Self::Refused { .. } => "refused",
+            Self::Refused { code, .. } => code,
         }
     }
 

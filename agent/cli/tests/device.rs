@@ -160,6 +160,9 @@ fn rotation_says_the_new_certificate_or_what_is_missing() {
     let output = daemon.run(&["device", "rotate", "BT0000000001", "--json"]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), answer["error"]["code"].as_str()), (Some(1), Some("refused")));
+    let output = daemon.run(&["device", "rotate", "NOBODY", "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), answer["error"]["code"].as_str()), (Some(1), Some("no_such_device")));
 }
 
 #[test]
