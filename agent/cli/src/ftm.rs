@@ -179,12 +179,20 @@ fn read(file: &Path) -> Result<Value, String> {
     serde_json::from_slice(&bytes).map_err(|error| format!("it is no JSON ({error})"))
 }
 
-/// Writes what goes to the provider.
+/// Writes what goes to the provider, for this user alone: the answer to an activation holds its secret.
 fn hand_out(what: &Value, out: Option<&Path>, next: &str, json: bool) -> Outcome {
     let Some(file) = out else { return Outcome::new(format!("{what:#}\n"), 0) };
-    match std::fs::write(file, format!("{what:#}\n")) {
+    match write_private(file, &format!("{what:#}\n")) {
         Ok(()) if json => Outcome::new(format!("{what:#}\n"), 0),
         Ok(()) => Outcome::new(format!("{} is written.\nNext: {next}\n", file.display()), 0),
         Err(error) => Outcome::unusable(json, &format!("cannot write {}: {error}", file.display())),
     }
+}
+
+/// A new file or the same one: afterwards only this user may read it.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // one that was there keeps its mode when it is opened
+    written.set_permissions(Permissions::from_mode(0o600))?;
+    written.write_all(text.as_bytes())
 }

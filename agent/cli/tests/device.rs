@@ -280,6 +280,8 @@ fn a_trust_module_is_shown_and_provisioned() {
     assert_eq!(daemon.run(&args).status.code(), Some(0));
     let written: Value = serde_json::from_slice(&std::fs::read(&request).unwrap()).unwrap();
     assert_eq!(written["identity_request"], "AAAA");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&request).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "an activation's answer holds a secret");
 
     let answer = dir.path().join("answer.json");
     for (content, status, says) in [
