@@ -1,6 +1,9 @@
 //! `biotrust ftm`: the trust module of this host, which holds the keys of plain scanners: how it is, and how it gets its
 //! certificates from its provider.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
