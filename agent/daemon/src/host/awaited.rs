@@ -171,6 +171,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::catalog;
 
     fn locked() -> FtmError {
         FtmError::State { state: "locked".into(), next: "wait".into() }
@@ -179,11 +180,11 @@ mod tests {
     #[test]
     fn what_needs_somebody_is_told_and_tried_again_and_what_failed_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let (keys, asked) = (directory.path().join("keys"), Arc::new(AtomicUsize::new(0)));
+        let (state, asked) = (directory.path().to_owned(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&asked);
         let mut ftm = Awaited::open(FtmKind::Software, move || match count.fetch_add(1, Ordering::Relaxed) {
             0 => Err(locked()),
-            _ => Ok(Box::new(biotrust_ftm_soft::SoftFtm::open(&keys, None)?)),
+            _ => catalog::host_ftm(&state, &catalog::FtmSettings::Software { seal: None }),
         })
         .unwrap();
         assert_eq!(ftm.notices(), ["locked: wait"]);
