@@ -32,7 +32,7 @@ const NEEDS: &[Need] = &[
         what: "a C compiler with headers, archiver and linker",
         why: "the cryptographic library (aws-lc) and SQLite are compiled from C",
         packages: &["gcc", "libc6-dev", "binutils"],
-        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check, Task::Fuzz],
         present: c_toolchain,
     },
     Need {
