@@ -90,8 +90,13 @@ impl Desktop {
     pub fn capture(&self, body: &Value) -> (Verdict, Reply) {
         let reply = call(self.port, &request("RCAPTURE", "/capture", Some(body)));
         let asked = biosim_backends::Request::from_json(body.to_string().as_bytes()).expect("a request");
-        let verdict =
-            registration::judge(&reply.body, &asked, &self.keys, crate::now(), self.digital_id_domain);
+        let verdict = registration::judge(
+            &reply.body,
+            &asked,
+            &self.keys,
+            crate::packet_time(),
+            self.digital_id_domain,
+        );
         (verdict, reply)
     }
 }

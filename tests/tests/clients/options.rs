@@ -6,7 +6,7 @@ use biosim_backends::jws::Jws;
 use biosim_backends::{DigitalIdDomain, KeyManager, registration};
 use biotrust_tests::instance::Setup;
 use biotrust_tests::requests::{registration as body_for, registration_of};
-use biotrust_tests::{Instance, now, shared};
+use biotrust_tests::{Instance, shared};
 use serde_json::json;
 
 use super::{data, payload, rcapture};
@@ -49,8 +49,13 @@ fn r34_the_chip_certificate_can_be_left_out() {
     let reply = rcapture(&instance, &body);
     assert_eq!(Jws::parse(&data(&reply, 0)).unwrap().x5c().len(), 1);
     let asked = biosim_backends::Request::from_json(body.to_string().as_bytes()).unwrap();
-    let verdict =
-        registration::judge(&reply.body, &asked, &instance.keys(), now(), DigitalIdDomain::default());
+    let verdict = registration::judge(
+        &reply.body,
+        &asked,
+        &instance.keys(),
+        biotrust_tests::packet_time(),
+        DigitalIdDomain::default(),
+    );
     assert!(verdict.failed("x5c subset") && verdict.failures().count() == 1, "{verdict}");
 }
 
@@ -64,7 +69,13 @@ fn r34_the_device_key_can_sign_the_digital_id_of_a_registration() {
     let body = body_for(instance.device("Face", "Registration"), "0", 1);
     let reply = rcapture(&instance, &body);
     let asked = biosim_backends::Request::from_json(body.to_string().as_bytes()).unwrap();
-    let verdict = registration::judge(&reply.body, &asked, &instance.keys(), now(), DigitalIdDomain::Device);
+    let verdict = registration::judge(
+        &reply.body,
+        &asked,
+        &instance.keys(),
+        biotrust_tests::packet_time(),
+        DigitalIdDomain::Device,
+    );
     assert!(verdict.is_accepted(), "{verdict}");
     let stock = biotrust_tests::desktop::Desktop {
         port: instance.port,
@@ -95,8 +106,15 @@ fn r19_answers_lead_to_the_anchors_that_clients_hold_and_to_no_others() {
     let body = body_for(instance.device("Face", "Registration"), "0", 1);
     let reply = rcapture(&instance, &body);
     let asked = biosim_backends::Request::from_json(body.to_string().as_bytes()).unwrap();
-    let judge =
-        |keys: &KeyManager| registration::judge(&reply.body, &asked, keys, now(), DigitalIdDomain::default());
+    let judge = |keys: &KeyManager| {
+        registration::judge(
+            &reply.body,
+            &asked,
+            keys,
+            biotrust_tests::packet_time(),
+            DigitalIdDomain::default(),
+        )
+    };
     assert!(judge(&instance.keys()).is_accepted());
     let [device, ftm] =
         ["device_anchors", "ftm_anchors"].map(|n| std::fs::read_to_string(instance.text(n)).unwrap());
