@@ -30,10 +30,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "agent/cli",
-        &["agent/trust", "agent/attest", "agent/onboard", "agent/sbi", "firmware-certs", "agent/model"],
+        &[
+            "agent/trust",
+            "agent/attest",
+            "agent/onboard",
+            "agent/sbi",
+            "firmware-certs",
+            "drivers/quirks",
+            "drivers/vendor",
+            "agent/model",
+        ],
     ),
     ("drivers/spdm", &["agent/model"]),
-    ("drivers/", &["drivers/api", "drivers/pipe", "drivers/link", "drivers/spdm", "agent/model"]),
+    ("drivers/api", &["agent/model"]),
+    ("drivers/quirks", &["drivers/api"]),
+    (
+        "drivers/",
+        &[
+            "drivers/api",
+            "drivers/pipe",
+            "drivers/link",
+            "drivers/spdm",
+            "drivers/imaging",
+            "drivers/sensor",
+            "agent/model",
+        ],
+    ),
     (
         "simulator/",
         &[

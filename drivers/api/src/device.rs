@@ -465,16 +465,23 @@ impl Opened {
 
 /// Opens devices of one kind.
 pub trait DriverFactory: Send + Sync {
-    /// Name for status and log.
+    /// Name in quirk files, configuration, status and log.
     fn name(&self) -> &'static str;
 
-    /// Opens whatever is at the other end of `pipe`.
+    /// Whether it may be tried on a serial line that nothing is known of: it must do no harm to a stranger.
+    fn tries_unknown_lines(&self) -> bool {
+        false
+    }
+
+    /// Opens whatever is at the other end of `port`, of which `found` tells what is known.
     ///
     /// # Errors
-    /// `Protocol` when it does not speak this driver's language, `TimedOut` when it says nothing.
+    /// `Protocol` when it does not speak this driver's language, `TimedOut` when it says nothing, `Unsupported` when
+    /// this driver cannot use a port of this kind.
     fn open(
         &self,
-        pipe: Box<dyn crate::Pipe>,
+        port: crate::Port,
+        found: &crate::Found,
         events: EventSink,
         timeout: Duration,
     ) -> Result<Opened, DeviceError>;

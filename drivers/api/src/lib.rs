@@ -13,7 +13,9 @@ mod device;
 mod error;
 mod ftm;
 pub mod key_files;
+mod node;
 mod pipe;
+mod port;
 
 pub use cancel::Cancel;
 pub use device::{
@@ -23,4 +25,9 @@ pub use device::{
 };
 pub use error::{DeviceError, DeviceErrorKind};
 pub use ftm::{Ftm, FtmError, IdentityRequest, KeyHandle, Sealer};
+pub use node::{Bus, Found, Node, Quirks, UsbIdentity, Value};
 pub use pipe::{Pipe, PipeError, PipeErrorKind};
+pub use port::{
+    Endpoint, EndpointKind, FourCc, HidPort, Interface, Port, Recipient, RequestKind, SerialPort, Setup,
+    UsbPort, VideoFormat, VideoFrame, VideoPort,
+};

@@ -1,4 +1,4 @@
-//! A byte pipe to a device: the one small trait that serial lines, TCP and (later) USB and HID hide behind.
+//! A byte pipe to a device, and the one kind of error of everything that carries bytes to one.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub enum PipeErrorKind {
     PermissionDenied,
     /// Another program holds it.
     InUse,
+    /// USB: the endpoint has halted, or the device does not know the request.
+    Stalled,
     /// Anything else the system says.
     Os,
 }

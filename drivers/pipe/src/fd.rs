@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use biotrust_driver_api::{Pipe, PipeError, PipeErrorKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 
 /// A pipe over a descriptor that does not block. Clones share it, and it is closed with the last of them.
 #[derive(Clone)]
@@ -19,6 +20,18 @@ impl FdPipe {
     /// `fd` must be in non-blocking mode: a write to a blocking terminal lasts until the other end has read it all.
     pub(crate) fn new(fd: impl AsFd + Send + Sync + 'static, name: &str) -> Self {
         Self { fd: Arc::new(fd), name: name.into() }
+    }
+
+    /// Sets the speed of a tty and forgets what it has received.
+    pub(crate) fn set_baud(&self, baud: u32) -> Result<(), PipeError> {
+        const DOING: &str = "setting the speed of";
+        let set = || {
+            let mut settings = tcgetattr(&*self.fd)?;
+            settings.set_speed(baud)?;
+            tcsetattr(&*self.fd, OptionalActions::Now, &settings)?;
+            tcflush(&*self.fd, QueueSelector::IFlush)
+        };
+        set().map_err(|errno| self.failed(errno, DOING))
     }
 
     /// Waits until `wanted` is possible.

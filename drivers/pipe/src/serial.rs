@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use biotrust_driver_api::{PipeError, PipeErrorKind};
+use biotrust_driver_api::{PipeError, PipeErrorKind, SerialPort};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{QueueSelector, ioctl_tiocnxcl, tcflush};
@@ -27,6 +27,16 @@ struct Line {
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.data.as_fd()
+    }
+}
+
+impl SerialPort for SerialPipe {
+    fn set_baud(&mut self, baud: u32) -> Result<(), PipeError> {
+        self.0.set_baud(baud)
+    }
+
+    fn try_clone_serial(&self) -> Result<Box<dyn SerialPort>, PipeError> {
+        Ok(Box::new(Self(self.0.clone())))
     }
 }
 

@@ -17,7 +17,7 @@ use biosim_scanner::{CalibratedSubject, Factory, Kind, Maker, Scene, Spec, Virtu
 use biotrust_certs::TestPki;
 use biotrust_driver_api::{
     AuthCapture, Cancel, CaptureJob, CaptureOutcome, DeviceErrorKind, DeviceEvent, DigitalIdKey,
-    DriverFactory, Frame, L0Device, L1Device, Opened, Pipe, SelfReport, StreamJob,
+    DriverFactory, Found, Frame, L0Device, L1Device, Opened, Pipe, Port, SelfReport, StreamJob,
 };
 use biotrust_link::message::{self, Request, Response};
 use biotrust_link::{HostRole, LinkFactory, Received};
@@ -108,7 +108,7 @@ fn open(path: &Path) -> (Opened, Receiver<DeviceEvent>) {
     let pipe = SerialPipe::open(path).unwrap();
     let factory = LinkFactory::new(Arc::new(SystemClock));
     let sink = Box::new(move |event| drop(sender.send(event)));
-    (factory.open(Box::new(pipe), sink, PATIENCE).unwrap(), events)
+    (factory.open(Port::Serial(Box::new(pipe)), &Found::line(path), sink, PATIENCE).unwrap(), events)
 }
 
 fn job(purpose: Purpose, sub_id: u8, parts: &[BioSubType], score: f32, within: Duration) -> CaptureJob {

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use biotrust_driver_api::{DeviceError, DeviceErrorKind, DeviceEvent, DriverFactory, EventSink, Opened};
+use biotrust_driver_api::{
+    DeviceError, DeviceErrorKind, DeviceEvent, DriverFactory, EventSink, Found, Opened, Port,
+};
 use biotrust_model::{DeviceId, DeviceIdentity};
 use biotrust_pipe::SerialPipe;
 use biotrust_pipe::links::{LinkEvent, LinkWatcher, WatchError};
@@ -194,10 +196,11 @@ fn open_with(
     events: impl Fn() -> EventSink,
 ) -> Result<Opened, DeviceError> {
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for serial lines");
+    let found = Found::line(path);
     for factory in factories {
         let pipe = SerialPipe::open(path)
             .map_err(|error| DeviceError::caused(pipe_kind(error.kind), error.to_string(), error))?;
-        match factory.open(Box::new(pipe), events(), OPEN) {
+        match factory.open(Port::Serial(Box::new(pipe)), &found, events(), OPEN) {
             Ok(opened) => return Ok(opened),
             Err(error) => last = error,
         }
@@ -212,7 +215,7 @@ fn pipe_kind(kind: biotrust_driver_api::PipeErrorKind) -> DeviceErrorKind {
         Pipe::TimedOut => DeviceErrorKind::TimedOut,
         Pipe::PermissionDenied => DeviceErrorKind::PermissionDenied,
         Pipe::InUse => DeviceErrorKind::InUse,
-        Pipe::Os => DeviceErrorKind::Internal,
+        Pipe::Os | Pipe::Stalled => DeviceErrorKind::Internal,
     }
 }
 

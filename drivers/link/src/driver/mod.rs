@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{
-    Cancel, Description, DeviceError, DeviceErrorKind, DriverFactory, EventSink, Opened, Pipe, PipeError,
-    PipeErrorKind,
+    Cancel, Description, DeviceError, DeviceErrorKind, DriverFactory, EventSink, Found, Opened, Pipe,
+    PipeError, PipeErrorKind, Port,
 };
 use biotrust_model::{Level, time::Clock};
 
@@ -50,12 +50,21 @@ impl DriverFactory for LinkFactory {
         "link"
     }
 
+    fn tries_unknown_lines(&self) -> bool {
+        true
+    }
+
     fn open(
         &self,
-        mut pipe: Box<dyn Pipe>,
+        port: Port,
+        _found: &Found,
         events: EventSink,
         timeout: Duration,
     ) -> Result<Opened, DeviceError> {
+        let Port::Serial(mut pipe) = port else {
+            let why = format!("{}: the link driver has no transport for this bus", port.name());
+            return Err(DeviceError::new(DeviceErrorKind::Unsupported, why));
+        };
         // Ids that start with the time do not repeat those of a session that was cut off.
         let mut role = HostRole::new(self.clock.now().0 as u32);
         let (description, early) = greet(pipe.as_mut(), &mut role, timeout)?;
@@ -141,7 +150,7 @@ fn from_pipe(error: PipeError) -> DeviceError {
         PipeErrorKind::TimedOut => DeviceErrorKind::TimedOut,
         PipeErrorKind::PermissionDenied => DeviceErrorKind::PermissionDenied,
         PipeErrorKind::InUse => DeviceErrorKind::InUse,
-        PipeErrorKind::Gone | PipeErrorKind::Os => DeviceErrorKind::Gone,
+        PipeErrorKind::Gone | PipeErrorKind::Os | PipeErrorKind::Stalled => DeviceErrorKind::Gone,
     };
     DeviceError::caused(kind, error.to_string(), error)
 }

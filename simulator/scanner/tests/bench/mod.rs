@@ -12,7 +12,7 @@ use biosim_scanner::{
     CalibratedSubject, Factory, Kind, Maker, Options, Scene, Spec, VirtualDevice, Workshop,
 };
 use biotrust_certs::TestPki;
-use biotrust_driver_api::{Cancel, DeviceEvent, DriverFactory, L1Device, Opened};
+use biotrust_driver_api::{Cancel, DeviceEvent, DriverFactory, Found, L1Device, Opened, Port};
 use biotrust_link::LinkFactory;
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{DeviceIdentity, Level, Purpose};
@@ -86,7 +86,7 @@ fn open(path: &Path) -> (Arc<dyn L1Device>, Receiver<DeviceEvent>) {
     let pipe = SerialPipe::open(path).unwrap();
     let factory = LinkFactory::new(Arc::new(SystemClock));
     let sink = Box::new(move |event| drop(sender.send(event)));
-    match factory.open(Box::new(pipe), sink, PATIENCE).unwrap() {
+    match factory.open(Port::Serial(Box::new(pipe)), &Found::line(path), sink, PATIENCE).unwrap() {
         Opened::L1(host) => (host, events),
         Opened::L0(_) => panic!("L0"),
     }

@@ -115,7 +115,10 @@ fn a_flood_in_place_of_a_hello_is_held_back_until_the_time_limit() {
         let thread =
             std::thread::spawn(move || std::iter::from_fn(|| end.write_all(&message, LONG).ok()).count());
         let start = Instant::now();
-        let error = factory().open(host, Box::new(|_| {}), Duration::from_millis(500)).err().unwrap();
+        let error = factory()
+            .open(Port::pipe(host), &Found::line("test"), Box::new(|_| {}), Duration::from_millis(500))
+            .err()
+            .unwrap();
         assert_eq!(error.kind, DeviceErrorKind::TimedOut);
         let sent = thread.join().unwrap();
         let seconds = start.elapsed().as_secs_f64().ceil() as usize + 1;

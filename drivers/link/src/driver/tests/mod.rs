@@ -7,7 +7,7 @@ mod trust;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use biotrust_driver_api::{Cancel, CaptureOutcome, DeviceEvent, StreamJob};
+use biotrust_driver_api::{Cancel, CaptureOutcome, DeviceEvent, Found, Port, StreamJob};
 use biotrust_model::{BioSubType, DeviceStatus, SubId};
 use biotrust_pipe::{SerialPipe, pty};
 
@@ -132,7 +132,8 @@ fn a_line_on_which_nobody_answers() {
     for line in LINES {
         let (host, _end) = line();
         let start = Instant::now();
-        let error = factory().open(host, Box::new(|_| {}), SHORT).err().unwrap();
+        let error =
+            factory().open(Port::pipe(host), &Found::line("test"), Box::new(|_| {}), SHORT).err().unwrap();
         assert_eq!(error.kind, DeviceErrorKind::TimedOut);
         assert!(error.message.contains("says nothing"), "{error}");
         assert!(start.elapsed() < LONG);
@@ -252,7 +253,8 @@ fn something_else_at_the_other_end_is_not_a_device() {
             assert!(!Cancel::new().wait(Duration::from_millis(5)));
         }
     });
-    let error = factory().open(host, Box::new(|_| {}), SHORT).err().unwrap();
+    let error =
+        factory().open(Port::pipe(host), &Found::line("test"), Box::new(|_| {}), SHORT).err().unwrap();
     assert!(
         error.kind == DeviceErrorKind::TimedOut && error.message.contains("is this a biotrust device"),
         "{error}"
@@ -267,7 +269,7 @@ fn a_device_that_refuses_hello_says_why() {
         end,
         Box::new(|role, ticket, _| role.respond(ticket, Err((DeviceErrorKind::Tampered, "opened".into())))),
     );
-    let error = factory().open(host, Box::new(|_| {}), LONG).err().unwrap();
+    let error = factory().open(Port::pipe(host), &Found::line("test"), Box::new(|_| {}), LONG).err().unwrap();
     assert!(error.kind == DeviceErrorKind::Tampered && error.message.contains("opened"), "{error}");
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use biotrust_driver_api::{Cancel, DeviceEvent, InfoJob, L0Device, L1Device};
+use biotrust_driver_api::{Cancel, DeviceEvent, Found, InfoJob, L0Device, L1Device, Port};
 use biotrust_model::{BioSubType, DeviceStatus, Env, time::UtcMillis};
 use biotrust_pipe::{SerialPipe, pty};
 
@@ -252,7 +252,13 @@ pub(super) fn factory() -> LinkFactory {
 
 pub(super) fn open(host: Box<dyn Pipe>) -> (Opened, Receiver<DeviceEvent>) {
     let (sender, events) = channel();
-    (factory().open(host, sink(sender), LONG).map_err(|e| e.to_string()).unwrap(), events)
+    (
+        factory()
+            .open(Port::pipe(host), &Found::line("test"), sink(sender), LONG)
+            .map_err(|e| e.to_string())
+            .unwrap(),
+        events,
+    )
 }
 
 pub(super) fn sink(sender: Sender<DeviceEvent>) -> EventSink {
