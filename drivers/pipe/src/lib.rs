@@ -8,8 +8,10 @@ pub mod links;
 pub mod pty;
 mod serial;
 mod tcp;
+mod unix;
 #[cfg(test)]
 mod tests;
 
 pub use serial::SerialPipe;
 pub use tcp::TcpPipe;
+pub use unix::UnixPipe;
