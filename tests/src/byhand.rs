@@ -74,7 +74,7 @@ impl Bench {
         let dir = self.dir.path().display();
         format!(
             "[sbi]\n{sbi}\n[trust]\ndevice_anchors = [\"{dir}/device.pem\"]\nftm_anchors = [\"{dir}/ftm.pem\"]\n\
-             [serial]\nlinks = \"{dir}/links\"\n[state]\ndirectory = \"{dir}/state\"\n\
+             [buses]\nwatch = []\n[serial]\nlinks = \"{dir}/links\"\n[state]\ndirectory = \"{dir}/state\"\n\
              [control]\nsocket = \"{dir}/control.sock\"\n{more}"
         )
     }

@@ -135,6 +135,8 @@ impl Site {
             ("management", format!("url = {url:?}")),
             ("management", format!("anchors = [{}]", quoted("pki/device-anchors.pem"))),
             ("encryption", format!("certificate = {}", quoted("pki/ida-certificate.pem"))),
+            // devices of the machine that runs the tests stay out
+            ("buses", "watch = []".to_owned()),
             ("serial", format!("links = {}", quoted("links"))),
             ("state", format!("directory = {}", quoted("state"))),
             ("control", format!("socket = {}", quoted("control.sock"))),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use biotrust_daemon::config::{Config, ConfigError, FtmBackend, LogFormat, ServedPurpose, load};
-use biotrust_driver_api::DigitalIdKey;
+use biotrust_driver_api::{Bus, DigitalIdKey};
 use biotrust_model::{Env, Language, ProblemKind};
 
 struct Files(tempfile::TempDir);
@@ -51,6 +51,8 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(config.sbi.ports.ports().next(), Some(4501));
     assert_eq!((config.sbi.environment, config.sbi.language), (Env::Staging, Language::En));
     assert!(!config.sbi.allow_l0_auth && !config.sbi.allow_null_transaction_id);
+    assert_eq!(config.buses.watch, [Bus::Serial, Bus::Usb, Bus::Hid, Bus::Video]);
+    assert!(config.quirks.enable.is_empty());
     assert!(config.origins.auth.is_empty() && config.origins.developer.is_empty());
     assert_eq!((config.limits.body_bytes, config.limits.idle), (262_144, Duration::from_secs(10)));
     assert_eq!(
@@ -133,10 +135,16 @@ fn every_key_is_read() {
             client_id = "mosip-regproc-client"
             secret_file = "{pem}"
             app_id = "regproc"
+            [buses]
+            watch = ["video", "usb"]
+            [quirks]
+            directories = ["/not/there"]
+            enable = ["uvc-camera"]
             [serial]
             links = "{links}"
             [[serial.port]]
             path = "/dev/ttyNOT-THERE"
+            driver = "r30x"
             [state]
             directory = "/not/there"
             [control]
@@ -180,7 +188,11 @@ fn every_key_is_read() {
     let fetch = config.encryption.fetch.unwrap();
     assert_eq!((fetch.interval, fetch.domains.len()), (Duration::from_secs(600), 1));
     assert_eq!(fetch.token.unwrap().client_id, "mosip-regproc-client");
-    assert_eq!(config.serial.port[0].path, Path::new("/dev/ttyNOT-THERE"));
+    assert_eq!(config.buses.watch, [Bus::Usb, Bus::Video]);
+    assert_eq!(config.quirks.directories, [Path::new("/not/there")]);
+    assert_eq!(config.quirks.enable, ["uvc-camera"]);
+    let port = &config.serial.port[0];
+    assert_eq!((port.path.as_path(), port.driver.as_deref()), (Path::new("/dev/ttyNOT-THERE"), Some("r30x")));
     assert_eq!(
         (config.log.format, config.state.directory.as_path()),
         (LogFormat::Json, Path::new("/not/there"))
@@ -255,7 +267,11 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         ("[encryption.fetch]\nurl = \"https://a.example\"\n", "1:1", "missing field `anchors`"),
         ("[encryption.fetch]\nsecret = \"s\"\n", "2:1", "unknown field `secret`"),
         ("[serial]\nlinks = \"/not/there\"\n", "2:9", "No such file"),
-        ("[[serial.port]]\nbaud = 9600\n", "2:1", "unknown field `baud`, expected `path`"),
+        ("[[serial.port]]\nbaud = 9600\n", "2:1", "unknown field `baud`, expected `path` or `driver`"),
+        ("[buses]\nwatch = [\"usb\", \"i2c\"]\n", "2:9", "`i2c` is none of `serial`, `usb`, `hid`, `video`"),
+        ("[buses]\nwatch = \"usb\"\n", "2:9", "expected a sequence"),
+        ("[quirks]\ndirectories = [\"quirks.d\"]\n", "2:15", "`quirks.d` is not an absolute path"),
+        ("[quirks]\nenable = true\n", "2:10", "expected a sequence"),
         ("[[serial.port]]\n", "1:1", "missing field `path`"),
         (
             "[sbi]\n[[serial.port]]\npath = \"/dev/ttyS0\"\n[[serial.port]]\npath = \"/dev//ttyS0\"\n",

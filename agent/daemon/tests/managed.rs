@@ -117,7 +117,7 @@ impl Provider {
             "[sbi]\nenvironment = \"Developer\"\n\
              [trust]\ndevice_anchors = [\"{device}\"]\nftm_anchors = [\"{ftm}\"]\n\
              [management]\nurl = \"https://{}\"\nanchors = [\"{device}\"]\nrequire_time = true\npoll_s = 10\n\
-             [serial]\nlinks = \"{}\"\n[state]\ndirectory = \"{}\"\n",
+             [buses]\nwatch = []\n[serial]\nlinks = \"{}\"\n[state]\ndirectory = \"{}\"\n",
             self.server.address,
             links.display(),
             home.join("state").display(),

@@ -35,7 +35,7 @@ impl Home {
     fn configure(&self, sbi: &str) {
         let home = self.0.path().display();
         let text = format!(
-            "{sbi}\n[serial]\nlinks = \"{home}/links\"\n[state]\ndirectory = \"{home}/state\"\n\
+            "{sbi}\n[buses]\nwatch = []\n[serial]\nlinks = \"{home}/links\"\n[state]\ndirectory = \"{home}/state\"\n\
              [control]\nsocket = \"{home}/run/control.sock\"\n"
         );
         std::fs::write(self.path("biotrust.toml"), text).unwrap();

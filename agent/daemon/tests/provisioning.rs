@@ -54,7 +54,7 @@ impl Bench {
         let text = format!(
             "[trust]\ndevice_anchors = [{device}]\nftm_anchors = [{ftm}]\n\
              [ftm]\nbackend = \"tpm\"\ntcti = {:?}\nek_anchors = [{makers}]\n\
-             [serial]\nlinks = {:?}\n[state]\ndirectory = {:?}\n",
+             [buses]\nwatch = []\n[serial]\nlinks = {:?}\n[state]\ndirectory = {:?}\n",
             self.tpm.tcti(),
             home.join("links").display().to_string(),
             home.join("state").display().to_string(),

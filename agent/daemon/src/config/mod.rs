@@ -7,6 +7,7 @@
 //! order. No secret is ever in here.
 
 mod attestation;
+mod devices;
 mod encryption;
 mod error;
 mod load;
@@ -22,6 +23,7 @@ use biotrust_model::{Env, Language};
 use serde::Deserialize;
 
 pub use attestation::{Attestation, Ftm, FtmBackend, Metadata};
+pub use devices::{Buses, Quirks, Serial, SerialPort};
 pub use encryption::{Encryption, Fetch, Token};
 pub use error::ConfigError;
 pub use load::{Loaded, load};
@@ -51,7 +53,11 @@ pub struct Config {
     pub management: Management,
     /// Whom authentication captures are encrypted for.
     pub encryption: Encryption,
-    /// Where devices are found.
+    /// Buses that are watched for devices.
+    pub buses: Buses,
+    /// What is known of device models.
+    pub quirks: Quirks,
+    /// Serial lines with devices.
     pub serial: Serial,
     /// What survives a restart.
     pub state: State,
@@ -182,27 +188,6 @@ pub struct Trust {
     /// Domain FTM: who may certify chip keys.
     #[serde(deserialize_with = "value::files")]
     pub ftm_anchors: Vec<PathBuf>,
-}
-
-/// `[serial]`: devices on serial lines.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Serial {
-    /// Directory of `NAME.tty` links, watched: a device is plugged in when its link appears.
-    #[serde(deserialize_with = "value::some_directory")]
-    pub links: Option<PathBuf>,
-    /// Fixed lines, each once.
-    #[serde(deserialize_with = "value::distinct_lines")]
-    pub port: Vec<SerialPort>,
-}
-
-/// `[[serial.port]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SerialPort {
-    /// Path of the tty. It need not be there yet.
-    #[serde(deserialize_with = "value::absolute")]
-    pub path: PathBuf,
 }
 
 /// `[state]`

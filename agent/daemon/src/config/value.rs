@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use biotrust_driver_api::DigitalIdKey;
+use biotrust_driver_api::{Bus, DigitalIdKey};
 use biotrust_model::{Env, Purpose};
 use serde::{Deserialize, Deserializer, de};
 
@@ -292,6 +292,23 @@ pub(super) fn some_directory<'de, D: Deserializer<'de>>(
     let path = absolute(deserializer)?;
     look_at(&path, "a directory", std::fs::Metadata::is_dir).map_err(de::Error::custom)?;
     Ok(Some(path))
+}
+
+pub(super) fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<Absolute>::deserialize(deserializer)?;
+    Ok(paths.into_iter().map(|Absolute(path)| path).collect())
+}
+
+/// Buses that can be watched.
+pub(super) const WATCHED: [Bus; 4] = [Bus::Serial, Bus::Usb, Bus::Hid, Bus::Video];
+
+pub(super) fn buses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bus>, D::Error> {
+    let named = Vec::<String>::deserialize(deserializer)?;
+    let one = |name: &String| WATCHED.into_iter().find(|bus| bus.name() == name);
+    let known = |name: &String| one(name).ok_or_else(|| one_of(name, WATCHED.map(Bus::name)));
+    // each once, in one order, however often and in which order they are named
+    let buses = named.iter().map(known).collect::<Result<BTreeSet<Bus>, _>>()?;
+    Ok(buses.into_iter().collect())
 }
 
 /// One line cannot be opened twice: its device would be taken for two, and neither would work.

@@ -115,6 +115,7 @@ impl Workspace {
             metadata: Metadata { file: &pki.model_metadata, anchors: [&pki.adopter_anchor] },
             management: server.map(|url| Management { url, anchors: [&pki.device_anchors] }),
             encryption: Encryption { certificate: &pki.ida_certificate },
+            buses: Buses { watch: [] },
             serial: Serial { links: self.links() },
             state: State { directory: self.root.join("state") },
             control: Control { socket: self.agent_control() },
@@ -161,6 +162,7 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     management: Option<Management<'a>>,
     encryption: Encryption<'a>,
+    buses: Buses,
     serial: Serial,
     state: State,
     control: Control,
@@ -208,6 +210,12 @@ struct Management<'a> {
 #[derive(Serialize)]
 struct Encryption<'a> {
     certificate: &'a Path,
+}
+
+/// Virtual devices only: cameras and readers of this host are nobody's business here.
+#[derive(Serialize)]
+struct Buses {
+    watch: [&'static str; 0],
 }
 
 #[derive(Serialize)]

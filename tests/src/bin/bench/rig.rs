@@ -97,7 +97,7 @@ impl Devices {
             "[sbi]\nport = 0\nallow_l0_auth = true\n{sbi}\n\
              [trust]\ndevice_anchors = [{:?}]\nftm_anchors = [{:?}]\n\
              [encryption]\ncertificate = {:?}\n\
-             [serial]\nlinks = {:?}\n[state]\ndirectory = {:?}\n[control]\nsocket = {:?}\n[log]\nfilter = \"warn\"\n",
+             [buses]\nwatch = []\n[serial]\nlinks = {:?}\n[state]\ndirectory = {:?}\n[control]\nsocket = {:?}\n[log]\nfilter = \"warn\"\n",
             pki("device-anchors.pem"),
             pki("ftm-anchors.pem"),
             pki("ida-certificate.pem"),
