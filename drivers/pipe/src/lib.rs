@@ -1,14 +1,23 @@
-//! Byte pipes over serial lines, TCP and pseudo-terminals, and a watcher for serial links that come and go.
+//! The way to hardware: byte pipes over serial lines, sockets and pseudo-terminals, and ports on USB, HID and cameras.
 //!
-//! The one place near the system's terminals. Reads and writes block, each within its own time limit; nothing else does.
-//! It trusts nothing about the other end: it may be silent, not read, or go away at any moment.
+//! The one place near the system's device nodes: [`ports::open`] opens one, [`links`] tells of those that come and go,
+//! [`recover`] decides what is done about a device that fails. Reads and writes block, each within its own time limit.
+//! Nothing about the other end is trusted: it may be silent, not read, talk rubbish, or go away at any moment.
 
 mod fd;
+pub mod hid;
+mod limit;
+pub mod hotplug;
 pub mod links;
+mod node;
+pub mod ports;
 pub mod pty;
+pub mod recover;
 mod serial;
 mod tcp;
 mod unix;
+pub mod usb;
+pub mod video;
 #[cfg(test)]
 mod tests;
 
