@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use biotrust_spdm::{Responder, message::ErrorCode};
 
 use crate::LinkError;
-use crate::mctp::{self, Assembled, DEVICE_EID, HOST_EID, Receiver, Route, Tag};
+use crate::mctp::{self, Assembled, DEVICE_EID, Framing, HOST_EID, Receiver, Route, Tag};
 use crate::message::{self, Event, Header, Kind, Op, Parsed, Request, Response, VERSION};
 
 /// Requests that may be open at once; more are refused as Busy.
@@ -68,6 +68,7 @@ struct Open {
 
 /// The device's end of a link.
 pub struct DeviceRole {
+    framing: Framing,
     receiver: Receiver,
     open: HashMap<u32, Open>,
     /// Tag of the SPDM message that is being answered.
@@ -86,8 +87,15 @@ impl DeviceRole {
     /// A role before the first HELLO.
     #[must_use]
     pub fn new() -> Self {
+        Self::over(Framing::Serial)
+    }
+
+    /// As [`Self::new`], over another bus than a serial line.
+    #[must_use]
+    pub fn over(framing: Framing) -> Self {
         Self {
-            receiver: Receiver::new(DEVICE_EID),
+            framing,
+            receiver: Receiver::new(framing, DEVICE_EID),
             open: HashMap::new(),
             spdm: None,
             session: 0,
@@ -95,7 +103,7 @@ impl DeviceRole {
         }
     }
 
-    /// Takes in bytes from the line. Noise and messages that are too long are dropped: the host will ask again.
+    /// Takes in what one read brought from the line. Noise and messages that are too long are dropped: the host will ask again.
     #[must_use]
     pub fn receive(&mut self, bytes: &[u8]) -> Vec<Incoming> {
         let messages = self.receiver.push(bytes);
@@ -122,7 +130,7 @@ impl DeviceRole {
         match message::decode_request(op, body) {
             Ok(Some(Request::Hello(version))) if version != VERSION => {
                 let why = format!("this device speaks version {VERSION} of the link protocol");
-                Some(Incoming::Reply(refusal(op, id, tag, DeviceErrorKind::Unsupported, &why)))
+                Some(Incoming::Reply(self.refusal(op, id, tag, DeviceErrorKind::Unsupported, &why)))
             }
             Ok(Some(request)) => {
                 if request.op() == Op::Hello {
@@ -132,18 +140,18 @@ impl DeviceRole {
                 }
                 if self.open.len() >= MAX_OPEN {
                     let why = "too many requests are open";
-                    return Some(Incoming::Reply(refusal(op, id, tag, DeviceErrorKind::Busy, why)));
+                    return Some(Incoming::Reply(self.refusal(op, id, tag, DeviceErrorKind::Busy, why)));
                 }
                 self.open.insert(id, Open { op: request.op(), tag });
                 Some(Incoming::Request { ticket: Ticket { id, session: self.session }, request })
             }
             Ok(None) => {
                 let why = format!("operation {op:#04x} is not known");
-                Some(Incoming::Reply(refusal(op, id, tag, DeviceErrorKind::Unsupported, &why)))
+                Some(Incoming::Reply(self.refusal(op, id, tag, DeviceErrorKind::Unsupported, &why)))
             }
             Err(error) => {
                 let why = error.to_string();
-                Some(Incoming::Reply(refusal(op, id, tag, DeviceErrorKind::Protocol, &why)))
+                Some(Incoming::Reply(self.refusal(op, id, tag, DeviceErrorKind::Protocol, &why)))
             }
         }
     }
@@ -153,8 +161,9 @@ impl DeviceRole {
             // An answer, and a device asks nothing.
             return None;
         }
-        let refuse =
-            |code| Some(Incoming::Reply(to_host(tag.value, false, &mctp::spdm(&Responder::error(code)))));
+        let refuse = |code| {
+            Some(Incoming::Reply(self.to_host(tag.value, false, &mctp::spdm(&Responder::error(code)))))
+        };
         if message.len() > biotrust_spdm::MAX_MESSAGE {
             return refuse(ErrorCode::REQUEST_TOO_LARGE);
         }
@@ -176,9 +185,9 @@ impl DeviceRole {
         let Some(tag) = self.spdm.take() else { return Vec::new() };
         if answer.len() > biotrust_spdm::MAX_MESSAGE {
             let error = Responder::error(ErrorCode::RESPONSE_TOO_LARGE);
-            return to_host(tag, false, &mctp::spdm(&error));
+            return self.to_host(tag, false, &mctp::spdm(&error));
         }
-        to_host(tag, false, &mctp::spdm(answer))
+        self.to_host(tag, false, &mctp::spdm(answer))
     }
 
     /// The bytes that say that this device has no trust module.
@@ -201,7 +210,7 @@ impl DeviceRole {
         let Some(Open { op, tag }) = self.open.remove(&ticket.id) else { return Vec::new() };
         let (kind, why) = match result {
             Ok(response) if response.op() == op => match message::encode_response(ticket.id, response) {
-                Ok(message) => return to_host(tag, false, &message),
+                Ok(message) => return self.to_host(tag, false, &message),
                 Err(error) => (DeviceErrorKind::Internal, error.to_string()),
             },
             Ok(response) => (
@@ -210,7 +219,7 @@ impl DeviceRole {
             ),
             Err(refused) => refused,
         };
-        refusal(op.code(), ticket.id, tag, kind, &why)
+        self.refusal(op.code(), ticket.id, tag, kind, &why)
     }
 
     /// The bytes of an event. A frame that is too long gives none.
@@ -218,18 +227,18 @@ impl DeviceRole {
     pub fn event(&mut self, event: Event) -> Vec<u8> {
         let Ok(message) = message::encode_event(event) else { return Vec::new() };
         self.next_event_tag = (self.next_event_tag + 1) & 7;
-        to_host(self.next_event_tag, true, &message)
+        self.to_host(self.next_event_tag, true, &message)
     }
-}
 
-fn refusal(op: u8, id: u32, tag: u8, kind: DeviceErrorKind, why: &str) -> Vec<u8> {
-    message::encode_error(op, id, kind, why)
-        .map_or_else(|_: LinkError| Vec::new(), |m| to_host(tag, false, &m))
-}
+    fn refusal(&self, op: u8, id: u32, tag: u8, kind: DeviceErrorKind, why: &str) -> Vec<u8> {
+        message::encode_error(op, id, kind, why)
+            .map_or_else(|_: LinkError| Vec::new(), |message| self.to_host(tag, false, &message))
+    }
 
-fn to_host(value: u8, owner: bool, message: &Zeroizing<Vec<u8>>) -> Vec<u8> {
-    let route = Route { source: DEVICE_EID, destination: HOST_EID, tag: Tag { value, owner } };
-    mctp::encode(route, message)
+    fn to_host(&self, value: u8, owner: bool, message: &[u8]) -> Vec<u8> {
+        let route = Route { source: DEVICE_EID, destination: HOST_EID, tag: Tag { value, owner } };
+        mctp::encode(self.framing, route, message)
+    }
 }
 
 #[cfg(test)]
@@ -300,7 +309,8 @@ mod tests {
         let message =
             [&[0x7F][..], &message::ENTERPRISE_NUMBER.to_be_bytes(), &[1, 0, 0x7A, 0, 9, 0, 0, 0]].concat();
         let tag = Tag { value: 3, owner: true };
-        let line = mctp::encode(Route { source: HOST_EID, destination: DEVICE_EID, tag }, &message);
+        let line =
+            mctp::encode(Framing::Serial, Route { source: HOST_EID, destination: DEVICE_EID, tag }, &message);
         assert!(matches!(only(device.receive(&line)), Incoming::Reply(_)));
         let (_, line) = request(&mut host, Request::Status);
         let _ = ticket(device.receive(&line));

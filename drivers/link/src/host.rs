@@ -11,7 +11,7 @@ use biotrust_model::Level;
 use zeroize::Zeroizing;
 
 use crate::LinkError;
-use crate::mctp::{self, Assembled, DEVICE_EID, HOST_EID, Receiver, Route, Tag};
+use crate::mctp::{self, Assembled, DEVICE_EID, Framing, HOST_EID, Receiver, Route, Tag};
 use crate::message::{self, Captured, Event, Header, Kind, Op, Parsed, Request, Response};
 use tags::Tags;
 
@@ -57,6 +57,7 @@ enum Question {
 
 /// The host's end of a link to one device.
 pub struct HostRole {
+    framing: Framing,
     receiver: Receiver,
     open: HashMap<u32, Open>,
     tags: Tags,
@@ -71,8 +72,15 @@ impl HostRole {
     /// line by an earlier one is not taken for an answer of this one.
     #[must_use]
     pub fn new(first_id: u32) -> Self {
+        Self::over(Framing::Serial, first_id)
+    }
+
+    /// As [`Self::new`], over another bus than a serial line.
+    #[must_use]
+    pub fn over(framing: Framing, first_id: u32) -> Self {
         Self {
-            receiver: Receiver::new(HOST_EID),
+            framing,
+            receiver: Receiver::new(framing, HOST_EID),
             open: HashMap::new(),
             tags: Tags::new(),
             next_id: first_id,
@@ -128,7 +136,8 @@ impl HostRole {
         self.next_id = id.wrapping_add(1);
         let tag = Tag { value: open.tag, owner: true };
         self.open.insert(id, open);
-        (id, mctp::encode(Route { source: HOST_EID, destination: DEVICE_EID, tag }, message))
+        let route = Route { source: HOST_EID, destination: DEVICE_EID, tag };
+        (id, mctp::encode(self.framing, route, message))
     }
 
     /// Nobody waits for the answer to `id` any more; it will be dropped when it comes.
@@ -138,7 +147,7 @@ impl HostRole {
         }
     }
 
-    /// Takes in bytes from the line and appends to `received` what they complete.
+    /// Takes in what one read brought from the line, and appends to `received` what it completes.
     ///
     /// # Errors
     /// The first breach of the protocol; the link is then to be closed.
@@ -257,13 +266,17 @@ mod tests {
         let header =
             [&[0x7F][..], &ENTERPRISE_NUMBER.to_be_bytes(), &[1, kind, op, 0], &id.to_le_bytes(), body];
         let tag = Tag { value: 0, owner: kind == 3 };
-        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &header.concat())
+        mctp::encode(
+            Framing::Serial,
+            Route { source: DEVICE_EID, destination: HOST_EID, tag },
+            &header.concat(),
+        )
     }
 
     fn response(id: u32, response: Response) -> Vec<u8> {
         let message = message::encode_response(id, response).unwrap();
         let tag = Tag { value: 0, owner: false };
-        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
+        mctp::encode(Framing::Serial, Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
     }
 
     fn greeted(level: Level) -> HostRole {
@@ -475,7 +488,7 @@ mod tests {
         let header = [&[0x7F][..], &ENTERPRISE_NUMBER.to_be_bytes(), &[1, 3, 0x99, 0, 0, 0, 0, 0]].concat();
         let message = [header.as_slice(), &vec![0; length - header.len()]].concat();
         let tag = Tag { value: 3, owner };
-        mctp::encode(Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
+        mctp::encode(Framing::Serial, Route { source: DEVICE_EID, destination: HOST_EID, tag }, &message)
     }
 
     #[test]

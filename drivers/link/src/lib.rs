@@ -24,4 +24,4 @@ pub use device::{DeviceRole, Incoming, SpdmTicket, Ticket};
 pub use driver::LinkFactory;
 pub use error::LinkError;
 pub use host::{HostRole, Received, Refusal};
-pub use mctp::{DEVICE_EID, HOST_EID, MAX_MESSAGE, MAX_UNASKED};
+pub use mctp::{DEVICE_EID, Framing, HOST_EID, MAX_MESSAGE, MAX_UNASKED, hid};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::device::{DeviceRole, Incoming, SpdmTicket};
 use crate::host::{HostRole, Received};
-use crate::mctp::{self, DEVICE_EID, HOST_EID, Route, Tag};
+use crate::mctp::{self, DEVICE_EID, Framing, HOST_EID, Route, Tag};
 use crate::message::{Request, Response, VERSION};
 use crate::{LinkError, testing};
 
@@ -51,7 +51,7 @@ fn answer(mut received: Vec<Received>) -> (u32, Vec<u8>) {
 /// An SPDM message from the device under any tag.
 fn from_device(value: u8, owner: bool, message: &[u8]) -> Vec<u8> {
     let route = Route { source: DEVICE_EID, destination: HOST_EID, tag: Tag { value, owner } };
-    mctp::encode(route, &mctp::spdm(message))
+    mctp::encode(Framing::Serial, route, &mctp::spdm(message))
 }
 
 /// Frames on a line, with a flag at both ends.
@@ -198,7 +198,7 @@ fn what_is_too_long_is_refused_and_ends_the_link_at_the_host() {
     let to_device = |length: usize| {
         let tag = Tag { value: 3, owner: true };
         let route = Route { source: HOST_EID, destination: DEVICE_EID, tag };
-        mctp::encode(route, &mctp::spdm(&vec![0x12; length]))
+        mctp::encode(Framing::Serial, route, &mctp::spdm(&vec![0x12; length]))
     };
     let [Incoming::Reply(refusal)] = &device.receive(&to_device(MAX_MESSAGE + 1))[..] else {
         panic!("accepted")
@@ -232,7 +232,8 @@ fn a_device_info_without_a_level_is_of_the_devices_own() {
     // The head of the map comes right after the header.
     older[13] -= 1;
     let tag = Tag { value: 0, owner: true };
-    let line = mctp::encode(Route { source: HOST_EID, destination: DEVICE_EID, tag }, &older);
+    let line =
+        mctp::encode(Framing::Serial, Route { source: HOST_EID, destination: DEVICE_EID, tag }, &older);
     let Some(Incoming::Request { request: Request::SignedInfo(job), .. }) = device.receive(&line).pop()
     else {
         panic!("refused")
@@ -251,7 +252,7 @@ proptest! {
             let _ = received(&mut host, &from_device(value, owner, &message));
             let tag = Tag { value, owner };
             let route = Route { source: HOST_EID, destination: DEVICE_EID, tag };
-            for incoming in device.receive(&mctp::encode(route, &mctp::spdm(&message))) {
+            for incoming in device.receive(&mctp::encode(Framing::Serial, route, &mctp::spdm(&message))) {
                 if let Incoming::Spdm { ticket, message: came } = incoming {
                     prop_assert_eq!(&*came, &message);
                     let _ = received(&mut host, &device.respond_spdm(ticket, &message));

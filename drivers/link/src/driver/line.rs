@@ -12,9 +12,10 @@ use biotrust_driver_api::{
 
 use zeroize::Zeroizing;
 
-use super::{from_pipe, turn::Turn};
+use super::{from_pipe, transport::Transport, turn::Turn};
 use crate::LinkError;
 use crate::host::{HostRole, Received, Refusal};
+use crate::mctp::Framing;
 use crate::message::{Captured, Event, Op, Request, Response};
 
 /// A device may take this much longer than `finish_within`: to compute, and to send what it has.
@@ -40,6 +41,7 @@ struct Session {
 /// An open line, shared by the handles of a device and its reading thread.
 pub(super) struct Line {
     name: String,
+    framing: Framing,
     writer: Turn<Box<dyn Pipe>>,
     session: Mutex<Session>,
     /// Whether frames are wanted; others were on their way when the preview ended.
@@ -50,9 +52,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(pipe: Box<dyn Pipe>, role: HostRole, events: EventSink) -> Self {
+    pub(super) fn new(transport: Transport, role: HostRole, events: EventSink) -> Self {
+        let Transport { pipe, framing, .. } = transport;
         Self {
             name: pipe.name().to_owned(),
+            framing,
             writer: Turn::new(pipe),
             session: Mutex::new(Session { role, waiting: HashMap::new(), closed: None }),
             streaming: AtomicBool::new(false),
@@ -162,9 +166,8 @@ impl Line {
             session.waiting.insert(id, sender);
             (id, bytes)
         };
-        let written = self.writer.with(deadline, |pipe| {
-            pipe.write_all(&bytes, deadline.saturating_duration_since(Instant::now()))
-        });
+        let written =
+            self.writer.with(deadline, |pipe| super::write(pipe.as_mut(), self.framing, &bytes, deadline));
         match written {
             Some(Ok(())) => Ok((id, answer)),
             Some(Err(error)) => {

@@ -9,6 +9,7 @@ mod pace;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod trust;
 mod turn;
 
@@ -22,10 +23,12 @@ use biotrust_driver_api::{
 use biotrust_model::{Level, time::Clock};
 
 use crate::host::{HostRole, Received};
+use crate::mctp::Framing;
 use crate::message::{Request, Response, VERSION};
 use handle::{Blocks, Handle, Images};
 use line::Line;
 use pace::Pace;
+use transport::Transport;
 
 /// HELLO is sent again after this long: the first may be lost in what an earlier session left on the line.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
@@ -61,15 +64,12 @@ impl DriverFactory for LinkFactory {
         events: EventSink,
         timeout: Duration,
     ) -> Result<Opened, DeviceError> {
-        let Port::Serial(mut pipe) = port else {
-            let why = format!("{}: the link driver has no transport for this bus", port.name());
-            return Err(DeviceError::new(DeviceErrorKind::Unsupported, why));
-        };
+        let Transport { mut pipe, framing, usb } = Transport::over(port)?;
         // Ids that start with the time do not repeat those of a session that was cut off.
-        let mut role = HostRole::new(self.clock.now().0 as u32);
-        let (description, early) = greet(pipe.as_mut(), &mut role, timeout)?;
+        let mut role = HostRole::over(framing, self.clock.now().0 as u32);
+        let (description, early) = greet(pipe.as_mut(), framing, &mut role, timeout)?;
         let reading = pipe.try_clone().map_err(from_pipe)?;
-        let line = Arc::new(Line::new(pipe, role, events));
+        let line = Arc::new(Line::new(Transport { pipe, framing, usb }, role, events));
         let clock = Arc::clone(&self.clock);
         Ok(match description.level {
             Level::L0 => {
@@ -90,6 +90,7 @@ impl DriverFactory for LinkFactory {
 /// Says HELLO until it is answered. Also gives what came right behind the answer.
 fn greet(
     pipe: &mut dyn Pipe,
+    framing: Framing,
     role: &mut HostRole,
     timeout: Duration,
 ) -> Result<(Description, Vec<Received>), DeviceError> {
@@ -116,7 +117,7 @@ fn greet(
         }
         if now >= hello_at {
             let (_, bytes) = role.request(Request::Hello(VERSION)).map_err(|e| e.on(&name))?;
-            pipe.write_all(&bytes, deadline - now).map_err(from_pipe)?;
+            write(pipe, framing, &bytes, deadline).map_err(from_pipe)?;
             hello_at = now + HELLO_AGAIN;
         }
         let length = match pipe.read(&mut buffer, hello_at.min(deadline).saturating_duration_since(now)) {
@@ -142,6 +143,13 @@ fn greet(
             _ => outcome.map_err(|e| e.on(&name))?,
         }
     }
+}
+
+/// Writes what a role has made.
+fn write(pipe: &mut dyn Pipe, framing: Framing, bytes: &[u8], deadline: Instant) -> Result<(), PipeError> {
+    framing.transfers(bytes).try_for_each(|transfer| {
+        pipe.write_all(&transfer, deadline.saturating_duration_since(Instant::now()))
+    })
 }
 
 /// A pipe's error as the device's.

@@ -1,11 +1,16 @@
-//! MCTP over a serial line: bytes to messages and back.
+//! MCTP over a serial line, USB or HID: bytes to messages and back.
 //!
 //! Pure: no I/O, no time. What comes from the line is not trusted; memory and patience are bounded.
 
+mod framing;
+pub mod hid;
 mod packet;
 mod serial;
+mod usb;
 
+pub use framing::Framing;
 pub(crate) use packet::{Assembled, Route, Tag, encode};
+pub(crate) use usb::MAX_TRANSFER;
 
 use zeroize::Zeroizing;
 
@@ -41,20 +46,20 @@ pub(crate) fn as_spdm(message: &[u8]) -> Option<&[u8]> {
 
 /// The receiving end of a line.
 pub(crate) struct Receiver {
-    frames: serial::Decoder,
+    frames: framing::Decoder,
     assembler: packet::Assembler,
 }
 
 impl Receiver {
     /// For the endpoint `local`.
-    pub(crate) fn new(local: u8) -> Self {
+    pub(crate) fn new(framing: Framing, local: u8) -> Self {
         let limits = packet::Limits {
             owned: MAX_UNASKED,
             answer: MAX_MESSAGE,
             open: MAX_UNFINISHED,
             room: UNFINISHED_ROOM,
         };
-        Self { frames: serial::Decoder::new(), assembler: packet::Assembler::new(local, limits) }
+        Self { frames: framing::Decoder::new(framing), assembler: packet::Assembler::new(local, limits) }
     }
 
     /// How many messages were begun and given up since the last call.
@@ -62,7 +67,7 @@ impl Receiver {
         self.assembler.take_lost()
     }
 
-    /// Takes in `bytes`; answers the messages that they complete, and faults in their place.
+    /// Takes in what one read brought; answers the messages that they complete, and faults in their place.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Assembled, LinkError>> {
         let mut messages = Vec::new();
         self.frames.push(bytes, |packet| match self.assembler.push(packet) {

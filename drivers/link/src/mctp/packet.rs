@@ -5,10 +5,10 @@
 
 use zeroize::Zeroizing;
 
-use super::serial;
+use super::Framing;
 
-/// Bytes of a message in one packet.
-const UNIT: usize = serial::MAX_PACKET - 4;
+/// Bytes of the header of a packet.
+const HEADER: usize = 4;
 const HEADER_VERSION: u8 = 1;
 const START: u8 = 0x80;
 const END: u8 = 0x40;
@@ -34,17 +34,18 @@ pub(crate) struct Route {
 }
 
 /// The bytes on the line for `message`.
-pub(crate) fn encode(route: Route, message: &[u8]) -> Vec<u8> {
-    let packets = message.len().div_ceil(UNIT);
+pub(crate) fn encode(framing: Framing, route: Route, message: &[u8]) -> Vec<u8> {
+    let unit = framing.max_packet() - HEADER;
+    let packets = message.len().div_ceil(unit);
     // Frame and packet add 10 bytes; of random bytes one in 128 is escaped.
     let mut line = Vec::with_capacity(message.len() + message.len() / 64 + packets * 10);
-    for (index, piece) in message.chunks(UNIT).enumerate() {
+    for (index, piece) in message.chunks(unit).enumerate() {
         let start = if index == 0 { START } else { 0 };
         let end = if index + 1 == packets { END } else { 0 };
         let sequence = ((index & 3) as u8) << 4;
         let owner = if route.tag.owner { OWNER } else { 0 };
         let flags = start | end | sequence | owner | (route.tag.value & 7);
-        serial::encode([HEADER_VERSION, route.destination, route.source, flags], piece, &mut line);
+        framing.encode([HEADER_VERSION, route.destination, route.source, flags], piece, &mut line);
     }
     line
 }
@@ -165,7 +166,9 @@ fn append(bytes: &mut Zeroizing<Vec<u8>>, piece: &[u8], longest: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mctp::framing;
 
+    const UNIT: usize = 251;
     const ROUTE: Route = Route { source: 9, destination: 8, tag: Tag { value: 5, owner: true } };
 
     fn assembler(message: usize, open: usize) -> Assembler {
@@ -175,7 +178,8 @@ mod tests {
     /// Packets of `message`, unframed.
     fn packets(route: Route, message: &[u8]) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
-        serial::Decoder::new().push(&encode(route, message), |p| packets.push(p.to_vec()));
+        let line = encode(Framing::Serial, route, message);
+        framing::Decoder::new(Framing::Serial).push(&line, |p| packets.push(p.to_vec()));
         packets
     }
 

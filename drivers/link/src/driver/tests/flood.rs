@@ -57,7 +57,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
         let header = [&[0x7F][..], &vendor.to_be_bytes(), &[VERSION, kind, op, 0, 0xEE, 0xEE, 0, 0]].concat();
         let tag = Tag { value: 3, owner };
         let route = Route { source: DEVICE_EID, destination: HOST_EID, tag };
-        mctp::encode(route, &[header.as_slice(), &[0; 1000]].concat())
+        mctp::encode(Framing::Serial, route, &[header.as_slice(), &[0; 1000]].concat())
     };
     let whole = line(ENTERPRISE_NUMBER, 1, Op::Status.code(), false);
     let first_packet = 2 + whole[1..].iter().position(|byte| *byte == 0x7E).unwrap();
@@ -130,7 +130,7 @@ fn a_flood_in_place_of_a_hello_is_held_back_until_the_time_limit() {
 #[test]
 fn a_flood_of_packets_for_somebody_else_is_held_back_by_its_bytes() {
     let route = Route { source: DEVICE_EID, destination: 77, tag: Tag { value: 0, owner: true } };
-    let flood = mctp::encode(route, &[0; 30_000]);
+    let flood = mctp::encode(Framing::Serial, route, &[0; 30_000]);
     let (host, end) = memory_pair();
     let length = flood.len();
     let thread = flooding(end, flood);

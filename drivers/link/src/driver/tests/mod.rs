@@ -15,7 +15,7 @@ use rig::*;
 
 use super::*;
 use crate::device::{DeviceRole, Incoming};
-use crate::mctp::{self, DEVICE_EID, HOST_EID, Route, Tag};
+use crate::mctp::{self, DEVICE_EID, Framing, HOST_EID, Route, Tag};
 use crate::message::{Captured, ENTERPRISE_NUMBER, Event, Op};
 use crate::testing;
 
