@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use biotrust_driver_api::{DeviceEvent, EventSink, Frame};
 use biotrust_imaging::preview::{self, Marks, Settings};
 use biotrust_imaging::{Gray, quality};
-use biotrust_model::Score;
+use biotrust_model::{Modality, Score};
 
 use crate::Seen;
 
@@ -20,14 +20,20 @@ const BLANK: (u32, u32, u8) = (256, 288, 235);
 
 /// The preview of one device.
 pub(crate) struct Frames {
+    /// What to do where nothing is seen.
+    invitation: &'static str,
     sequence: u64,
     /// When the last frame went out, and whether it showed nothing.
     last: Option<(Instant, bool)>,
 }
 
 impl Frames {
-    pub(crate) const fn new() -> Self {
-        Self { sequence: 0, last: None }
+    pub(crate) const fn new(modality: Modality) -> Self {
+        let invitation = match modality {
+            Modality::Finger => "PLACE FINGER",
+            Modality::Iris | Modality::Face => "LOOK HERE",
+        };
+        Self { invitation, sequence: 0, last: None }
     }
 
     /// Nobody watches any more: who comes next gets a frame at once.
@@ -64,7 +70,7 @@ impl Frames {
     /// Shows that nothing is seen, now and then.
     pub(crate) fn nothing(&mut self, now: Instant, events: &EventSink) {
         if self.last.is_none_or(|(at, nothing)| !nothing || now >= at + IDLE) {
-            self.blank("PLACE FINGER", now, events);
+            self.blank(self.invitation, now, events);
         }
     }
 

@@ -50,7 +50,7 @@ impl<S: Sensor> Worker<S> {
         clock: Arc<dyn Clock>,
         modality: Modality,
     ) -> Self {
-        Self { sensor, shared, orders, clock, modality, frames: Frames::new(), awake: false }
+        Self { sensor, shared, orders, clock, modality, frames: Frames::new(modality), awake: false }
     }
 
     pub(crate) fn run(mut self) {
