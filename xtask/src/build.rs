@@ -27,10 +27,15 @@ pub(crate) fn programs() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("cannot tell where cargo puts its programs"))
 }
 
+/// Cargo's target directory.
+pub(crate) fn target() -> Result<PathBuf, Failure> {
+    let programs = programs()?;
+    Ok(programs.parent().unwrap_or(&programs).to_owned())
+}
+
 /// A directory for tools that are built once per checkout.
 pub(crate) fn tools() -> Result<PathBuf, Failure> {
-    let programs = programs()?;
-    Ok(programs.parent().unwrap_or(&programs).join("tools"))
+    Ok(target()?.join("tools"))
 }
 
 /// Packages of the programs that a demo runs.

@@ -10,6 +10,7 @@ mod demo;
 mod documents;
 mod fuzz;
 mod needs;
+mod rig;
 mod step;
 mod test;
 
@@ -29,6 +30,9 @@ Tasks:
   bench [ARGS]  build with optimisation, then print the table of speed and memory
   fuzz [TARGET…] [--seconds N]
                 fuzz the parsers of strangers' bytes, ten minutes each (needs a nightly toolchain)
+  rig [GUEST…] [--cycles N] [--kernel PACKAGE]
+                build, then run the daemon as installed on a real kernel in virtual machines, with virtual hardware
+                (a soak of N cycles; BIOTRUST_RIG=off turns it off; docs/developers/rig.md)
   check         formatting, documents, service unit, dependencies (licences, sources, bans), lints
   help          this text
 
@@ -45,6 +49,7 @@ pub(crate) enum Task {
     Test,
     Bench,
     Fuzz,
+    Rig,
     Check,
     Help,
 }
@@ -84,6 +89,7 @@ fn read(args: impl Iterator<Item = String>) -> Result<Request, Failure> {
             ("test", None) => task = Some(Task::Test),
             ("bench", None) => task = Some(Task::Bench),
             ("fuzz", None) => task = Some(Task::Fuzz),
+            ("rig", None) => task = Some(Task::Rig),
             ("check", None) => task = Some(Task::Check),
             ("help" | "--help" | "-h", None) => task = Some(Task::Help),
             (other, None) => {
@@ -112,6 +118,7 @@ fn run(request: &Request) -> Result<(), Failure> {
                 Task::Test => test::run(args),
                 Task::Bench => bench::run(args),
                 Task::Fuzz => fuzz::run(args),
+                Task::Rig => rig::run(args),
                 Task::Check | Task::Help => check::run(),
             }
         }

@@ -32,21 +32,28 @@ const NEEDS: &[Need] = &[
         what: "a C compiler with headers, archiver and linker",
         why: "the cryptographic library (aws-lc) and SQLite are compiled from C",
         packages: &["gcc", "libc6-dev", "binutils"],
-        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check, Task::Fuzz],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check, Task::Fuzz, Task::Rig],
         present: c_toolchain,
     },
     Need {
         what: "tpm2-tss, with headers",
         why: "the service reaches a TPM through it",
         packages: &["libtss2-dev", "pkg-config"],
-        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check, Task::Rig],
         present: tss,
+    },
+    Need {
+        what: "libudev, with headers",
+        why: "devices are seen coming and going through it",
+        packages: &["libudev-dev", "pkg-config"],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Check, Task::Rig],
+        present: udev,
     },
     Need {
         what: "swtpm with its tools",
         why: "it is the chip of a virtual device, and the TPM of tests",
         packages: &["swtpm", "swtpm-tools"],
-        tasks: &[Task::Demo, Task::Test, Task::Bench],
+        tasks: &[Task::Demo, Task::Test, Task::Bench, Task::Rig],
         present: swtpm,
     },
     Need {
@@ -62,6 +69,27 @@ const NEEDS: &[Need] = &[
         packages: &["postgresql"],
         tasks: &[Task::Test],
         present: postgresql,
+    },
+    Need {
+        what: "busybox, static",
+        why: "it mounts the root of a virtual machine",
+        packages: &["busybox-static"],
+        tasks: &[Task::Rig],
+        present: busybox,
+    },
+    Need {
+        what: "kmod and xz",
+        why: "a kernel is unpacked, and its modules are loaded in virtual machines",
+        packages: &["kmod", "xz-utils"],
+        tasks: &[Task::Rig],
+        present: kernel_tools,
+    },
+    Need {
+        what: "systemd with udev and D-Bus",
+        why: "virtual machines run those of this host",
+        packages: &["systemd", "udev", "dbus"],
+        tasks: &[Task::Rig],
+        present: systemd,
     },
 ];
 
@@ -137,6 +165,24 @@ impl Host {
     }
 }
 
+/// Has apt read the lists of packages anew.
+pub(crate) fn update_lists() -> Result<(), Failure> {
+    let host = Host::here();
+    step::run("package lists", apt(!host.root && host.sudo).arg("update"))
+}
+
+/// apt-get that asks nothing.
+fn apt(sudo: bool) -> Command {
+    let mut command = Command::new(if sudo { "sudo" } else { "env" });
+    command.args(if sudo {
+        &["env", "DEBIAN_FRONTEND=noninteractive"][..]
+    } else {
+        &["DEBIAN_FRONTEND=noninteractive"]
+    });
+    command.args(["apt-get", "--yes", "--quiet"]);
+    command
+}
+
 fn install(packages: &[&str], yes: bool) -> Result<(), Failure> {
     let sudo = match Host::here().way(yes) {
         Way::Apt => false,
@@ -150,21 +196,14 @@ fn install(packages: &[&str], yes: bool) -> Result<(), Failure> {
             )));
         }
     };
-    let apt = || {
-        let mut command = Command::new(if sudo { "sudo" } else { "env" });
-        command.args(if sudo {
-            &["env", "DEBIAN_FRONTEND=noninteractive"][..]
-        } else {
-            &["DEBIAN_FRONTEND=noninteractive"]
-        });
-        command.args(["apt-get", "--yes", "--quiet"]);
-        command
-    };
     // Without a network the lists of yesterday may still do.
-    if let Err(failure) = step::run("package lists", apt().arg("update")) {
+    if let Err(failure) = step::run("package lists", apt(sudo).arg("update")) {
         say(failure);
     }
-    step::run("packages", apt().args(["install", "--no-install-recommends"]).args(packages))
+    step::run(
+        "packages",
+        apt(sudo).args(["install", "--no-install-recommends", "--no-remove"]).args(packages),
+    )
 }
 
 /// Asks whether to install; only a yes counts.
@@ -204,6 +243,35 @@ fn tss() -> bool {
     let flags: Vec<&str> = flags.split_whitespace().collect();
     let source = "#include <tss2/tss2_esys.h>\nint main(void) { return Esys_Initialize == 0; }\n";
     told.status.success() && in_a_directory(|dir| runs(dir, source, &flags))
+}
+
+/// Compiles and links a program that uses libudev.
+fn udev() -> bool {
+    let source = "#include <libudev.h>\nint main(void) { return udev_new() == 0; }\n";
+    in_a_directory(|dir| runs(dir, source, &["-ludev"]))
+}
+
+/// The program that goes into the first root of a guest: it must need nothing beside it.
+fn busybox() -> bool {
+    in_a_directory(|dir| {
+        let copy = dir.join("busybox");
+        std::fs::copy("/bin/busybox", &copy).is_ok()
+            && std::fs::read(&copy).is_ok_and(|program| !program.windows(8).any(|found| found == b"/ld-linu"))
+            && step::works(Command::new(&copy).arg("true"))
+    })
+}
+
+fn kernel_tools() -> bool {
+    step::works(Command::new("xz").arg("--version"))
+        && ["/sbin/modprobe", "/sbin/depmod"]
+            .iter()
+            .all(|tool| step::works(Command::new(tool).arg("--version")))
+}
+
+fn systemd() -> bool {
+    step::works(Command::new("/lib/systemd/systemd").arg("--version"))
+        && step::works(Command::new("/lib/systemd/systemd-udevd").arg("--version"))
+        && Path::new("/lib/systemd/system/dbus.socket").is_file()
 }
 
 /// The TPM, and the tools that manufacture one with a certificate.

@@ -1,0 +1,21 @@
+//! What is tried, by guest.
+
+mod tpm;
+
+use std::process::ExitCode;
+
+use crate::guest;
+
+/// Runs the scenario of this guest.
+pub(crate) fn run() -> ExitCode {
+    let name = guest::word("guest").unwrap_or_default();
+    match name.as_str() {
+        "tpm" => tpm::run(),
+        _ => {
+            eprintln!("rig: there is no scenario {name:?}");
+            return ExitCode::from(64);
+        }
+    }
+    guest::shown("everything was as expected");
+    ExitCode::SUCCESS
+}
