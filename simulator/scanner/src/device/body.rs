@@ -1,13 +1,12 @@
 //! A device in its case: plugged in or not, and able to start anew by itself.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use biotrust_driver_api::Cancel;
 
 use super::core::Core;
-use super::line::{PlugError, Plugged};
+use super::line::{PlugError, Plugged, Socket};
 use crate::controller::Controller;
 
 /// How long a device goes on after it has promised to start anew, so that the promise reaches the host.
@@ -16,7 +15,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// The case.
 pub(super) struct Body {
     pub(super) core: Arc<Core>,
-    plugged: Mutex<Option<(Plugged, PathBuf)>>,
+    plugged: Mutex<Option<(Plugged, Socket)>>,
 }
 
 impl Body {
@@ -32,10 +31,10 @@ impl Body {
     }
 
     /// Nothing happens when it is plugged in already.
-    pub(super) fn plug(&self, links: &Path) -> Result<(), PlugError> {
+    pub(super) fn plug(&self, socket: Socket) -> Result<(), PlugError> {
         let mut plugged = self.plugged();
         if plugged.is_none() {
-            *plugged = Some((Plugged::insert(&self.core, links)?, links.to_owned()));
+            *plugged = Some((Plugged::insert(&self.core, &socket)?, socket));
         }
         Ok(())
     }
@@ -53,15 +52,15 @@ impl Body {
     /// Starts the device anew: it is gone from the line meanwhile, and comes back where it was.
     pub(super) fn restart(&self) -> Result<(), PlugError> {
         let mut plugged = self.plugged();
-        let links = plugged.take().map(|(line, links)| {
+        let socket = plugged.take().map(|(line, socket)| {
             drop(line);
-            links
+            socket
         });
         if let Some(controller) = &self.core.controller {
             Controller::start(controller);
         }
-        if let Some(links) = links {
-            *plugged = Some((Plugged::insert(&self.core, &links)?, links));
+        if let Some(socket) = socket {
+            *plugged = Some((Plugged::insert(&self.core, &socket)?, socket));
         }
         Ok(())
     }
@@ -76,7 +75,7 @@ impl Body {
         });
     }
 
-    fn plugged(&self) -> MutexGuard<'_, Option<(Plugged, PathBuf)>> {
+    fn plugged(&self) -> MutexGuard<'_, Option<(Plugged, Socket)>> {
         self.plugged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

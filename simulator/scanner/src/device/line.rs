@@ -1,10 +1,11 @@
-//! The device's end of the cable: a pseudo-terminal, the link's device role, and the thread that reads.
+//! The device's end of the cable: a pseudo-terminal or a pipe of somebody else's, the link's device role, and the thread
+//! that reads.
 //!
 //! Requests that are answered at once are answered on the reading thread; SPDM, which may make keys, has a thread beside
 //! it; a capture gets a thread of its own, and so does the preview. Nothing that a host sends is trusted; what it does not read is dropped after a while.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use biotrust_driver_api::{DeviceErrorKind, Pipe, PipeError, PipeErrorKind};
 use biotrust_link::message::{Event, Response};
-use biotrust_link::{DeviceRole, Incoming, SpdmTicket, Ticket};
+use biotrust_link::{DeviceRole, Framing, Incoming, SpdmTicket, Ticket};
 use biotrust_spdm::Responder;
 use zeroize::Zeroizing;
 
@@ -29,7 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Why a device could not be plugged in.
 #[derive(Debug, thiserror::Error)]
 pub enum PlugError {
-    /// No pseudo-terminal.
+    /// No pseudo-terminal, or no pipe.
     #[error(transparent)]
     Pty(#[from] PipeError),
     /// No link in the folder of links.
@@ -45,8 +46,22 @@ pub enum PlugError {
     Thread(#[source] io::Error),
 }
 
+/// Where a device is plugged in. It is plugged in there again after it has started anew.
+#[derive(Clone)]
+pub(super) enum Socket {
+    /// A pseudo-terminal with a link in this folder.
+    Links(PathBuf),
+    /// What the function connects to: the device's end of a line with this framing. All its clones are dropped when the
+    /// plug is pulled.
+    Bus(Framing, Arc<Connect>),
+}
+
+/// Plugs in: gives the device's end of a line.
+pub(super) type Connect = dyn Fn() -> Result<Box<dyn Pipe>, PipeError> + Send + Sync;
+
 /// What all threads of a plugged-in device send through.
 pub(super) struct Line {
+    framing: Framing,
     role: Mutex<DeviceRole>,
     /// Gone once the plug is pulled, so that the line is hung up at once.
     out: Mutex<Option<Box<dyn Pipe>>>,
@@ -72,7 +87,10 @@ impl Line {
             return Ok(());
         }
         match lock(&self.out).as_mut() {
-            Some(pipe) => pipe.write_all(bytes, WRITE_PATIENCE),
+            Some(pipe) => {
+                let mut transfers = self.framing.transfers(bytes);
+                transfers.try_for_each(|transfer| pipe.write_all(&transfer, WRITE_PATIENCE))
+            }
             None => Ok(()),
         }
     }
@@ -92,28 +110,36 @@ pub(super) struct Plugged {
 }
 
 impl Plugged {
-    /// Opens a pseudo-terminal, starts reading from it, and then shows it in `links`.
-    pub(super) fn insert(core: &Arc<Core>, links: &Path) -> Result<Self, PlugError> {
-        let pty = biotrust_pipe::pty::open_pair()?;
-        let path = pty.slave_path().to_owned();
+    /// Connects, starts reading, and then shows the line where there is a folder for that.
+    pub(super) fn insert(core: &Arc<Core>, socket: &Socket) -> Result<Self, PlugError> {
+        match socket {
+            Socket::Bus(framing, connect) => Self::read_from(core, *framing, connect()?),
+            Socket::Links(links) => {
+                let pty = biotrust_pipe::pty::open_pair()?;
+                let path = pty.slave_path().to_owned();
+                let mut plugged = Self::read_from(core, Framing::Serial, Box::new(pty))?;
+                let plug = Plug::insert(links, core.serial(), &path)
+                    .map_err(|source| PlugError::Link { directory: links.clone(), source })?;
+                plugged.plug = Some(plug);
+                Ok(plugged)
+            }
+        }
+    }
+
+    fn read_from(core: &Arc<Core>, framing: Framing, pipe: Box<dyn Pipe>) -> Result<Self, PlugError> {
         let line = Arc::new(Line {
-            role: Mutex::new(DeviceRole::new()),
-            out: Mutex::new(Some(pty.try_clone()?)),
+            framing,
+            role: Mutex::new(DeviceRole::over(framing)),
+            out: Mutex::new(Some(pipe.try_clone()?)),
             pulled: AtomicBool::new(false),
         });
-        let serial = core.serial();
         let (reading, reader_core) = (Arc::clone(&line), Arc::clone(core));
         let reader = std::thread::Builder::new()
-            .name(format!("line {serial}"))
-            .spawn(move || read(&reader_core, &reading, pty))
+            .name(format!("line {}", core.serial()))
+            .spawn(move || read(&reader_core, &reading, pipe))
             .map_err(PlugError::Thread)?;
-        let mut plugged =
-            Self { line: Arc::clone(&line), core: Arc::clone(core), plug: None, reader: Some(reader) };
-        core.attach(line);
-        let plug = Plug::insert(links, serial, &path)
-            .map_err(|source| PlugError::Link { directory: links.to_owned(), source })?;
-        plugged.plug = Some(plug);
-        Ok(plugged)
+        core.attach(Arc::clone(&line));
+        Ok(Self { line, core: Arc::clone(core), plug: None, reader: Some(reader) })
     }
 }
 
@@ -134,7 +160,7 @@ type Question = (SpdmTicket, Zeroizing<Vec<u8>>);
 const QUESTIONS: usize = 4;
 
 /// Reads until the plug is pulled.
-fn read(core: &Arc<Core>, line: &Arc<Line>, mut pipe: impl Pipe) {
+fn read(core: &Arc<Core>, line: &Arc<Line>, mut pipe: Box<dyn Pipe>) {
     std::thread::scope(|scope| {
         let answering = core.controller.as_ref().and_then(|controller| {
             let (ask, questions) = sync_channel(QUESTIONS);

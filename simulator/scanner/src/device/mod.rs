@@ -10,10 +10,11 @@ mod line;
 mod preview;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use biotrust_certs::{Certificate, TestPki};
-use biotrust_driver_api::{Description, FirmwareState, SelfReport};
+use biotrust_driver_api::{Description, FirmwareState, Pipe, PipeError, SelfReport};
+use biotrust_link::Framing;
 use biotrust_model::Level;
 use biotrust_model::time::Clock;
 
@@ -21,6 +22,7 @@ pub use line::PlugError;
 
 use self::body::Body;
 use self::core::Core;
+use self::line::Socket;
 use crate::boot::{Factory, Slot};
 use crate::calibration::CalibratedSubject;
 use crate::controller::Controller;
@@ -108,7 +110,32 @@ impl VirtualDevice {
     /// # Errors
     /// No pseudo-terminal, no thread, or the link cannot be made.
     pub fn plug(&self, links: &Path) -> Result<(), PlugError> {
-        self.body.plug(links)
+        self.body.plug(Socket::Links(links.to_owned()))
+    }
+
+    /// Plugs it into a bus of somebody else's. `connect` gives the device's end of a new line, which carries bytes in
+    /// `framing`: each read brings one transfer (USB) or one report with its id (HID), each `write_all` is given one.
+    /// Dropping all clones of that pipe is pulling the plug; `connect` is called again when the device has started anew.
+    /// Nothing happens when it is plugged in already.
+    ///
+    /// # Errors
+    /// What `connect` says, or no thread.
+    pub fn attach_to(
+        &self,
+        framing: Framing,
+        connect: impl Fn() -> Result<Box<dyn Pipe>, PipeError> + Send + Sync + 'static,
+    ) -> Result<(), PlugError> {
+        self.body.plug(Socket::Bus(framing, Arc::new(connect)))
+    }
+
+    /// Plugs it into `pipe`, as [`Self::attach_to`], for as long as the device lives or until [`Self::unplug`]: when it
+    /// starts anew it falls silent for a moment and comes back on the same pipe.
+    ///
+    /// # Errors
+    /// When the pipe cannot be cloned, or no thread.
+    pub fn attach(&self, pipe: Box<dyn Pipe>, framing: Framing) -> Result<(), PlugError> {
+        let pipe = Mutex::new(pipe);
+        self.attach_to(framing, move || pipe.lock().unwrap_or_else(PoisonError::into_inner).try_clone())
     }
 
     /// Pulls the plug: the link disappears, the line is hung up, whatever was going on ends.
