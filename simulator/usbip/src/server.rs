@@ -1,0 +1,1 @@
+//! Offers virtual devices to `usbip attach` over TCP.
