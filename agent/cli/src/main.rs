@@ -1,18 +1,19 @@
 //! `biotrust`: what a technician asks of a host.
 //!
 //! It asks the daemon over its control socket and looks at the host itself; it never talks to devices. Every question has a
-//! deadline. `cert` and `attest` need no daemon:
-//! they look at files.
+//! deadline. `cert`, `attest` and `udev` need no daemon: they look at files.
 
 mod attest;
 mod cert;
 mod control;
 mod device;
 mod doctor;
+mod driver;
 mod ftm;
 mod report;
 mod status;
 mod text;
+mod udev;
 mod within;
 
 use std::io::Write;
@@ -41,6 +42,8 @@ enum Command {
     Ftm(ftm::Args),
     Attest(attest::Args),
     Cert(cert::Args),
+    Udev(udev::Args),
+    Driver(driver::Args),
 }
 
 /// What a command has to say, and how it ends.
@@ -97,6 +100,8 @@ fn main() -> ExitCode {
         Command::Attest(args) => attest::run(args, &biotrust_model::time::SystemClock),
         Command::Doctor(args) => doctor::run(args, &cli.control, &biotrust_model::time::SystemClock),
         Command::Cert(args) => cert::run(args, &biotrust_model::time::SystemClock),
+        Command::Udev(args) => udev::run(args),
+        Command::Driver(args) => driver::run(args),
     };
     // A reader that went away (`biotrust status | head`) changes nothing about the answer.
     let _ = std::io::stdout().write_all(outcome.output.as_bytes());
