@@ -87,7 +87,7 @@ impl Book {
         loaded
     }
 
-    fn add(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn add(&mut self, entries: Vec<Entry>) {
         self.entries.retain(|old| entries.iter().all(|new| new.name != old.name));
         self.entries.extend(entries);
     }

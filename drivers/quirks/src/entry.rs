@@ -103,16 +103,26 @@ impl Entry {
 
     /// How exactly it matches `node`, which it does.
     pub(crate) fn exactness(&self, node: &Node) -> Exactness {
+        let id = node
+            .usb
+            .as_ref()
+            .and_then(|usb| self.ids.iter().filter(|id| id.matches(usb)).max_by_key(|id| id.product));
+        self.exactness_by(id)
+    }
+
+    /// How exactly it matches what it matches best.
+    pub(crate) fn most_exact(&self) -> Exactness {
+        self.exactness_by(self.ids.iter().max_by_key(|id| id.product))
+    }
+
+    fn exactness_by(&self, id: Option<&UsbId>) -> Exactness {
         let fixed = |glob: &Option<Glob>| glob.as_ref().map_or(0, Glob::fixed);
-        let id = node.usb.as_ref().and_then(|usb| {
-            self.ids.iter().filter(|id| id.matches(usb)).map(|id| 1 + usize::from(id.product.is_some())).max()
-        });
         let interface = self
             .interface
             .map_or(0, |i| 1 + usize::from(i.sub_class.is_some()) + usize::from(i.protocol.is_some()));
         (
             fixed(&self.serial),
-            id.unwrap_or(0),
+            id.map_or(0, |id| 1 + usize::from(id.product.is_some())),
             fixed(&self.product),
             fixed(&self.manufacturer),
             self.release.is_some(),
@@ -219,7 +229,8 @@ mod tests {
             let text = |n: u16| format!("{:x}.{:02x}", n >> 8, n & 255);
             let read = Release::parse(&format!("{}-{}", text(from), text(to)));
             prop_assert_eq!(read.is_ok(), from <= to);
-            prop_assert!(from > to || read == Ok(Release { from, to }));
+            let expected = Release { from, to };
+            prop_assert!(from > to || read == Ok(expected));
         }
     }
 

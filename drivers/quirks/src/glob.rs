@@ -18,6 +18,9 @@ impl Glob {
         if text.is_empty() || text.chars().count() > 126 {
             return Err("a pattern has 1 to 126 characters".into());
         }
+        if text.trim() != text {
+            return Err("white space around a text is not compared; leave it out of the pattern".into());
+        }
         match text.chars().find(|&c| c.is_control() || "[]|\\\"$%".contains(c)) {
             Some(odd) => Err(format!("{odd:?} cannot be in a pattern; ? matches any one character")),
             None => Ok(Self(text.to_owned())),
@@ -89,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_without_wildcards_matches_itself_alone(text in "[a-zé ]{1,20}", other in "[a-zé ]{1,20}") {
+        fn a_text_without_wildcards_matches_itself_alone(text in "[a-zé]{1,3}", other in "[a-zé]{1,3}") {
             let glob = Glob::new(&text).unwrap();
             prop_assert!(glob.matches(&text));
             prop_assert_eq!(glob.matches(&other), text == other);
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_udev_reads_otherwise_is_refused() {
-        for bad in ["", "a|b", "[ab]", "a\\b", "a\"b", "a$b", "a%k", "a\nb", &"x".repeat(127)] {
+        for bad in ["", "a|b", "[ab]", "a\\b", "a\"b", "a$b", "a%k", "a\nb", "a ", " a", &"x".repeat(127)] {
             assert!(Glob::new(bad).is_err(), "{bad:?}");
         }
     }

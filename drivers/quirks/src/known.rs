@@ -45,8 +45,18 @@ pub const SETTINGS: &[Setting] = &[
     setting(SENSORS, "purpose", Kind::OneOf(&["Auth", "Registration"]), "what the device is certified for"),
     setting(&["uru4000"], "dpi", Kind::Number(490, 1010), "dots per inch of its images"),
     setting(&["uru4000"], "turned", Kind::Flag, "its images are upside down"),
-    setting(&["uru4000"], "single_image", Kind::Flag, "it takes one image of a finger until the finger comes anew"),
-    setting(&["v4l2"], "sees", Kind::OneOf(&["Face", "Iris"]), "what the camera is there for; an iris needs near infrared"),
+    setting(
+        &["uru4000"],
+        "single_image",
+        Kind::Flag,
+        "it takes one image of a finger until the finger comes anew",
+    ),
+    setting(
+        &["v4l2"],
+        "sees",
+        Kind::OneOf(&["Face", "Iris"]),
+        "what the camera is there for; an iris needs near infrared",
+    ),
     setting(&["link", "ftm-link"], "baud", Kind::Number(9_600, 4_000_000), "speed of the serial line"),
     setting(
         &["vendor"],

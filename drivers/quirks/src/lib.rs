@@ -20,3 +20,6 @@ pub use book::{Book, DIRECTORIES, EMBEDDED, Loaded, Match, NoSuchEntry};
 pub use entry::{Entry, Interface, Release, UsbId};
 pub use file::{Position, QuirkError};
 pub use glob::Glob;
+
+#[cfg(test)]
+mod tests;
