@@ -21,7 +21,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// Nothing can be had from the device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// The connection has ended.
     #[error("the device is gone: {0}")]
     Gone(String),

@@ -25,7 +25,6 @@ mod testing;
 pub mod vhci;
 mod wire;
 
-pub use client::ClientError;
 pub use descriptor::{DescriptorError, Descriptors, Function, Identity, Speed, interfaces};
 pub use device::{Control, Reply, UsbDevice, Waker};
 pub use engine::{Engine, Statistics};
