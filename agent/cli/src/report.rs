@@ -19,10 +19,26 @@ pub(crate) struct Report {
     pub(crate) sbi: Option<Sbi>,
     pub(crate) state_dir: PathBuf,
     pub(crate) devices: Vec<Device>,
+    /// What is plugged in and was not opened.
+    pub(crate) left_alone: Vec<LeftAlone>,
     pub(crate) notices: Vec<Value>,
     pub(crate) time: Option<Time>,
     /// Where devices are managed from.
     pub(crate) management_server: Option<String>,
+}
+
+/// Something that is plugged in and was not opened.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LeftAlone {
+    pub(crate) place: String,
+    /// Maker and product, as it says.
+    pub(crate) name: Option<String>,
+    /// `05ba:000a`
+    pub(crate) usb: Option<String>,
+    /// A quirk file knows it.
+    pub(crate) known: bool,
+    pub(crate) why: String,
 }
 
 /// What the daemon takes for the time.
@@ -70,6 +86,17 @@ pub(crate) struct Device {
     pub(crate) update: Option<Update>,
     pub(crate) purpose: Option<String>,
     pub(crate) link: Option<String>,
+    /// Where it is plugged in: the same at the next plug.
+    pub(crate) place: Option<String>,
+    pub(crate) bus: Option<String>,
+    pub(crate) driver: Option<String>,
+    /// The entry of the quirk files.
+    pub(crate) quirks: Option<String>,
+    /// Milliseconds from the plug until its driver had opened it, and until it was ready.
+    pub(crate) opened_after_ms: Option<f64>,
+    pub(crate) ready_after_ms: Option<f64>,
+    /// Another device claims to be this one.
+    pub(crate) clone: Option<String>,
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
     pub(crate) problem: Option<ProblemReport>,
@@ -188,11 +215,25 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
+impl LeftAlone {
+    /// "UVC Camera (046d:0825) at video:1-2:1.0: why".
+    pub(crate) fn sentence(&self) -> String {
+        let name = self.name.as_deref().map(plain).filter(|name| !name.is_empty());
+        let usb = self.usb.as_deref().map(plain);
+        let what = match (name, usb) {
+            (Some(name), Some(usb)) => format!("{name} ({usb})"),
+            (Some(text), None) | (None, Some(text)) => text,
+            (None, None) => "a device".to_owned(),
+        };
+        format!("{what} at {}: {}", plain(&self.place), plain(&self.why))
+    }
+}
+
 impl Device {
     /// Whether somebody has to do something. A busy device is at work.
     pub(crate) fn needs_attention(&self) -> bool {
         let at_work = [DeviceStatus::Ready, DeviceStatus::Busy].iter().any(|s| s.as_str() == self.status);
-        !at_work || self.problem.is_some()
+        !at_work || self.problem.is_some() || self.clone.is_some()
     }
 
     /// Everything that is known about why it is as it is, the daemon's own sentence first.
@@ -205,7 +246,8 @@ impl Device {
         let failed = self.checks.iter().filter(|check| !check.ok).map(|c| format!("{}: {}", c.name, c.text));
         let left_out = self.left_out.as_ref().map(|why| format!("not shown to clients: {why}"));
         let mut sentences: Vec<String> = Vec::new();
-        for sentence in problem.into_iter().chain(self.reason.clone()).chain(failed).chain(left_out) {
+        let told = problem.into_iter().chain(self.reason.clone()).chain(self.clone.clone());
+        for sentence in told.chain(failed).chain(left_out) {
             let sentence = plain(&sentence);
             // The reason is often the problem's subject: say it once.
             if !sentence.is_empty() && !sentences.iter().any(|said| said.contains(&sentence)) {
@@ -289,6 +331,15 @@ impl Device {
         }
     }
 
+    /// "uru4000 at usb:1-1.2".
+    pub(crate) fn plugged(&self) -> String {
+        let place = self.place.as_deref().or(self.link.as_deref()).map(plain).unwrap_or_default();
+        match self.driver.as_deref().map(plain) {
+            Some(driver) if !place.is_empty() => format!("{driver} at {place}"),
+            _ => place,
+        }
+    }
+
     /// "Finger Slap, Registration, L0".
     pub(crate) fn kind(&self) -> String {
         let kind = [&self.r#type, &self.sub_type]
@@ -333,6 +384,9 @@ mod tests {
             assert_eq!(device(json!({ "status": status })).needs_attention(), attention, "{status}");
         }
         assert!(device(json!({ "status": "Ready", "problem": { "code": 107 } })).needs_attention());
+        let cloned =
+            device(json!({ "status": "Ready", "clone": "the device at usb:1-2 has the same number" }));
+        assert!(cloned.needs_attention() && cloned.why().contains("usb:1-2"));
     }
 
     #[test]
@@ -352,6 +406,20 @@ mod tests {
         let report = Report::read(&json!({ "sbi": null, "devices": [line] })).unwrap();
         let d = report.devices.first().unwrap();
         assert_eq!((d.name().as_str(), d.kind().as_str(), d.why().as_str()), ("/dev/ttyUSB0", "", ""));
+    }
+
+    #[test]
+    fn a_device_says_where_it_is_and_who_drives_it() {
+        let at = |members| device(members).plugged();
+        assert_eq!(at(json!({ "place": "usb:1-1.2", "driver": "uru4000" })), "uru4000 at usb:1-1.2");
+        assert_eq!(at(json!({ "link": "slap.tty" })), "slap.tty");
+        assert_eq!(at(json!({})), "");
+        let left = |members: Value| LeftAlone::deserialize(&members).unwrap().sentence();
+        assert_eq!(
+            left(json!({ "place": "video:1-2:1.0", "name": "Cam", "usb": "046d:0825", "why": "w" })),
+            "Cam (046d:0825) at video:1-2:1.0: w"
+        );
+        assert_eq!(left(json!({ "place": "p", "name": "", "why": "w" })), "a device at p: w");
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn words(text: &str) -> String {
 }
 
 fn status(firmware: &str) -> Value {
-    json!({
+    let plugged = json!({ "place": "usb:1-1.2", "bus": "usb", "driver": "link", "quirks": "reference-usb",
+        "opened_after_ms": 98.25, "ready_after_ms": 131.5, "clone": null });
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"), "pid": 1, "state_dir": "/", "notices": [],
         "sbi": { "url": "http://127.0.0.1:4501/", "port": 4501 },
         "management_server": "https://mgmt.example/",
@@ -90,7 +92,10 @@ fn status(firmware: &str) -> Value {
             "checks": [{ "name": "chip-path", "ok": true, "text": "leads to an anchor" }],
             "streams": 0, "capturing": false
         }]
-    })
+    });
+    let Value::Object(plugged) = plugged else { unreachable!() };
+    status["devices"][0].as_object_mut().unwrap().extend(plugged);
+    status
 }
 
 #[test]
@@ -119,6 +124,9 @@ fn a_device_is_shown_by_either_name() {
             "next certificate asked for on 2026-12-15",
             "update 50 of 200 bytes",
             "ok chip-path: leads to an anchor",
+            "place usb:1-1.2",
+            "driver link (usb, entry reference-usb)",
+            "plug to ready 132 ms (opened after 98 ms)",
         ] {
             assert!(shown.contains(word), "no {word:?} in {shown}");
         }

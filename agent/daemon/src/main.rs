@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, EXIT_CONFIG.into()),
     };
     if args.check_config {
+        if let Err(error) = start::check_strictly(&loaded.config) {
+            return fail(&error, EXIT_CONFIG.into());
+        }
         say(&format!("{} files read, nothing wrong", loaded.files.len()));
         return ExitCode::SUCCESS;
     }

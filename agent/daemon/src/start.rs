@@ -12,11 +12,12 @@ use biotrust_attest::metadata::Metadata;
 use biotrust_certs::{AdopterStore, DeviceStore, FtmStore};
 use biotrust_driver_api::Ftm;
 use biotrust_model::time::{Clock, SystemClock, UtcMillis};
+use biotrust_quirks::{Book, Loaded};
 
 use crate::catalog::{self, FtmSettings, TpmSettings};
 use crate::config::{self, Config};
 use crate::encryption::Keeper;
-use crate::fleet::{Attestation, Fleet, Settings, Trust};
+use crate::fleet::{Attestation, FixedPort, Fleet, Settings, Sources, Trust};
 use crate::management::Manager;
 use crate::store::{Floor, Store};
 
@@ -40,7 +41,33 @@ pub fn trust(config: &Config) -> anyhow::Result<Trust> {
 /// The first thing that cannot be used, and why.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     ftm(&config.ftm)?;
+    quirks(&config.quirks)?;
     Manager::<Fleet>::check(&config.management)
+}
+
+/// Looks at what the daemon would go on without, and say so: quirk files that are wrong.
+///
+/// # Errors
+/// The first of them, with the place of the mistake.
+pub fn check_strictly(config: &Config) -> anyhow::Result<()> {
+    let skipped = quirks(&config.quirks)?.skipped.into_iter().next();
+    skipped.map_or(Ok(()), |error| Err(error).context("[quirks] directories"))
+}
+
+/// Reads what is known of device models. A file that is wrong is left out, so that one file of a vendor cannot stop the
+/// devices of all others.
+///
+/// # Errors
+/// When an entry is to be enabled that is nowhere, not even in a file that was left out.
+fn quirks(config: &config::Quirks) -> anyhow::Result<Loaded> {
+    let mut loaded = Book::load(&config.directories);
+    for name in &config.enable {
+        match loaded.book.enable(std::slice::from_ref(name)) {
+            Err(error) if loaded.skipped.is_empty() => return Err(error).context("[quirks] enable"),
+            _ => {}
+        }
+    }
+    Ok(loaded)
 }
 
 /// Reads the adopter's list of models.
@@ -74,9 +101,19 @@ pub fn fleet(
     }
     let drivers = catalog::drivers(&clock);
     let fleet = Fleet::new(settings(config, url), trust, store, ftm, drivers, clock)?;
-    let ports = config.serial.port.iter().map(|port| port.path.clone()).collect();
-    fleet.watch(config.serial.links.clone(), ports)?;
+    fleet.watch(sources(config)?)?;
     Ok(fleet)
+}
+
+fn sources(config: &Config) -> anyhow::Result<Sources> {
+    let fixed =
+        |port: &config::SerialPort| FixedPort { path: port.path.clone(), driver: port.driver.clone() };
+    Ok(Sources {
+        links: config.serial.links.clone(),
+        ports: config.serial.port.iter().map(fixed).collect(),
+        buses: config.buses.watch.clone(),
+        quirks: Some(quirks(&config.quirks)?),
+    })
 }
 
 /// Where the keys of this host live.

@@ -21,13 +21,21 @@ pub(super) fn list(socket: &Path, json: bool) -> Result<Outcome, Failure> {
         return Ok(Outcome::new(format!("{devices:#}\n"), 0));
     }
     if report.devices.is_empty() {
-        return Ok(Outcome::new("No device is connected.\n".to_owned(), 0));
+        return Ok(Outcome::new(format!("No device is connected.\n{}", left_alone(&report)), 0));
     }
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["Serial number", "Device id", "Device", "Kind", "State", "Certificate"]);
+        .set_header([
+            "Serial number",
+            "Device id",
+            "Device",
+            "Kind",
+            "State",
+            "Certificate",
+            "Driver and place",
+        ]);
     if !table.is_tty() {
         table.set_width(WIDTH);
     }
@@ -39,9 +47,16 @@ pub(super) fn list(socket: &Path, json: bool) -> Result<Outcome, Failure> {
             device.kind(),
             device.state(),
             device.life_left(report.now()),
+            device.plugged(),
         ]);
     }
-    Ok(Outcome::new(format!("{}\n", table.trim_fmt()), 0))
+    Ok(Outcome::new(format!("{}\n{}", table.trim_fmt(), left_alone(&report)), 0))
+}
+
+/// What could be a device and was not opened; of what nobody knows, `--json` tells.
+fn left_alone(report: &Report) -> String {
+    let known = report.left_alone.iter().filter(|left| left.known);
+    known.map(|left| format!("Left alone: {}\n", left.sentence())).collect()
 }
 
 pub(super) fn one(socket: &Path, id: &str, json: bool) -> Result<Outcome, Failure> {
@@ -60,6 +75,9 @@ fn in_full(device: &Device, report: &Report) -> String {
         ("kind", device.kind()),
         ("firmware", device.firmware.as_deref().map(plain).unwrap_or_default()),
         ("line", device.link.as_deref().map(plain).unwrap_or_default()),
+        ("place", device.place.as_deref().map(plain).unwrap_or_default()),
+        ("driver", driver(device)),
+        ("plug to ready", plugged(device)),
         ("state", device.state()),
         ("why", device.why()),
         (
@@ -87,6 +105,25 @@ fn in_full(device: &Device, report: &Report) -> String {
         .filter(|(_, text)| !text.is_empty())
         .map(|(name, text)| format!("{name:<14} {text}\n"))
         .collect()
+}
+
+/// "uru4000 (USB, entry uru4000)".
+fn driver(device: &Device) -> String {
+    let Some(driver) = device.driver.as_deref().map(plain) else { return String::new() };
+    let bus = device.bus.as_deref().map(plain);
+    let entry = device.quirks.as_deref().map(|entry| format!("entry {}", plain(entry)));
+    let more: Vec<String> = bus.into_iter().chain(entry).collect();
+    if more.is_empty() { driver } else { format!("{driver} ({})", more.join(", ")) }
+}
+
+/// "132 ms (opened after 98 ms)".
+fn plugged(device: &Device) -> String {
+    let whole = |ms: f64| format!("{ms:.0} ms");
+    match (device.ready_after_ms, device.opened_after_ms) {
+        (Some(ready), Some(opened)) => format!("{} (opened after {})", whole(ready), whole(opened)),
+        (None, Some(opened)) => format!("opened after {}", whole(opened)),
+        (_, None) => String::new(),
+    }
 }
 
 fn certificate(device: &Device, now: UtcMillis) -> String {

@@ -8,11 +8,21 @@ const NAME: &str = "devices";
 
 pub(super) fn check(report: &Report) -> Vec<Finding> {
     if report.devices.is_empty() {
-        return vec![Finding::fail(
-            NAME,
-            "no device is connected",
-            "Plug a device in and check its power; [serial] in the configuration names the lines that are looked at.",
-        )];
+        let known = report.left_alone.iter().filter(|left| left.known).map(|left| left.sentence());
+        let left_alone: Vec<String> = known.collect();
+        return vec![match left_alone.is_empty() {
+            true => Finding::fail(
+                NAME,
+                "no device is connected",
+                "Plug a device in and check its power; see `biotrust udev check`, and [buses] and [serial] in the \
+                 configuration for where devices are looked for.",
+            ),
+            false => Finding::fail(
+                NAME,
+                format!("no device is connected; left alone: {}", left_alone.join("; ")),
+                "Enable the entry of what is to be served: [quirks] enable in the configuration.",
+            ),
+        }];
     }
     let (ailing, well): (Vec<_>, Vec<_>) = report.devices.iter().partition(|device| device.needs_attention());
     let mut findings: Vec<Finding> = ailing
@@ -67,6 +77,29 @@ mod tests {
         assert!(of(Verdict::Warn).text.contains("purpose"));
         assert_eq!(of(Verdict::Fail).text, "C: Not Ready: gone");
         assert_eq!(of(Verdict::Fail).next.as_deref(), Some("Plug. (technician)"));
+    }
+
+    #[test]
+    fn clones_are_a_failure_of_both() {
+        let report = Report::read(&json!({ "devices": [
+            { "serial": "A", "status": "Ready", "clone": "the device at usb:1-2 has the same number" },
+            { "serial": "A", "status": "Ready", "clone": "the device at usb:1-1 has the same number",
+              "left_out": "the device at usb:1-1 has the same number" },
+        ]}))
+        .unwrap();
+        let findings = check(&report);
+        assert_eq!(findings.iter().filter(|f| f.verdict == Verdict::Fail).count(), 2, "{findings:?}");
+    }
+
+    #[test]
+    fn what_is_left_alone_explains_that_there_is_no_device() {
+        let left = |known: bool| {
+            let left = json!({ "place": "video:1-2", "name": "Cam", "known": known, "why": "off" });
+            let report = Report::read(&json!({ "devices": [], "left_alone": [left] })).unwrap();
+            check(&report).into_iter().next().unwrap().text
+        };
+        assert!(left(true).contains("Cam at video:1-2: off"));
+        assert_eq!(left(false), "no device is connected", "a mouse is no explanation");
     }
 
     #[test]

@@ -35,10 +35,7 @@ pub struct Quirks {
 
 impl Default for Quirks {
     fn default() -> Self {
-        Self {
-            directories: ["/usr/lib/biotrust/quirks.d", "/etc/biotrust/quirks.d"].map(PathBuf::from).to_vec(),
-            enable: Vec::new(),
-        }
+        Self { directories: biotrust_quirks::DIRECTORIES.map(PathBuf::from).to_vec(), enable: Vec::new() }
     }
 }
 

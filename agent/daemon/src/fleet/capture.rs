@@ -14,6 +14,7 @@ use biotrust_sbi::request::CaptureRequest;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::blocks;
 use super::due::{Due, End};
@@ -56,7 +57,7 @@ impl Fleet {
             ended = hold.run(session, keys, request, job) => ended,
             // it did not keep its time; the client must not wait for it
             () = tokio::time::sleep_until(received + due.answer + Due::GRACE) => {
-                tracing::warn!(link = unit.name, "the device did not deliver in time");
+                tracing::warn!(place = unit.place(), "the device did not deliver in time");
                 Err(ProblemKind::ExtractionFailed.into())
             }
             () = inner.stop.cancelled() => return Err(ProblemKind::ShuttingDown.into()),
@@ -142,6 +143,8 @@ fn job(
 struct Hold {
     lease: Arc<Held>,
     cancel: Cancel,
+    /// Set when the device is lost: the client must not wait for a driver that may be stuck.
+    lost: CancellationToken,
 }
 
 /// The lease, shared by the waiting side and the worker: the device is free again when both have let go.
@@ -154,11 +157,11 @@ struct Held {
 impl Hold {
     fn take(inner: &Arc<Inner>, unit: &Arc<Unit>, timeout: Duration) -> Result<Self, Problem> {
         let lease = Lease { id: inner.next_number(), deadline: inner.now() + timeout };
-        let cancel = Cancel::new();
-        unit.acquire(lease, &cancel)?;
+        let (cancel, lost) = (Cancel::new(), CancellationToken::new());
+        unit.acquire(lease, &cancel, &lost)?;
         inner.publish();
         let held = Held { inner: Arc::clone(inner), unit: Arc::clone(unit), lease };
-        Ok(Self { lease: Arc::new(held), cancel })
+        Ok(Self { lease: Arc::new(held), cancel, lost })
     }
 
     /// Runs the job on the capture lane and waits for what it makes.
@@ -189,7 +192,11 @@ impl Hold {
             .capture
             .submit(worker)
             .map_err(|_| Problem::about(ProblemKind::NotReady, "it is not keeping up"))?;
-        made.await.unwrap_or_else(|_| Err(ProblemKind::Cancelled.into()))
+        tokio::select! {
+            biased;
+            made = made => made.unwrap_or_else(|_| Err(ProblemKind::Cancelled.into())),
+            () = self.lost.cancelled() => Err(lost()),
+        }
     }
 }
 
@@ -277,9 +284,7 @@ fn delivered<T>(
         Ok(CaptureOutcome::Done { parts, .. }) => Ok(Some(parts)),
         Ok(CaptureOutcome::Nothing) => Ok(None),
         // called off by us while a client still waits: the device was lost (where the client has gone, nobody hears this)
-        Err(error) if error.kind == DeviceErrorKind::Cancelled && cancel.is_cancelled() => {
-            Err(Problem::about(ProblemKind::NotReady, "it was lost during the capture"))
-        }
+        Err(error) if error.kind == DeviceErrorKind::Cancelled && cancel.is_cancelled() => Err(lost()),
         Err(error) => {
             if error.kind != DeviceErrorKind::Cancelled {
                 tracing::warn!(device = %session.id, %error, "capture");
@@ -287,4 +292,8 @@ fn delivered<T>(
             Err(error.kind.problem().into())
         }
     }
+}
+
+fn lost() -> Problem {
+    Problem::about(ProblemKind::NotReady, "it was lost during the capture")
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use biotrust_model::{DeviceStatus, Level, Modality, Problem, ProblemKind, Purpose};
+use biotrust_model::{DeviceStatus, Modality, Problem, ProblemKind, Purpose};
 use biotrust_sbi::answer::{self, DeviceDescription};
 use bytes::Bytes;
 
@@ -56,20 +56,6 @@ impl Inner {
     pub(super) fn open_units(&self) -> Vec<(Arc<Unit>, Arc<Session>)> {
         let units = self.units();
         units.iter().filter_map(|unit| unit.session().map(|session| (Arc::clone(unit), session))).collect()
-    }
-
-    /// The device that is served instead of this one, where two claim the same identity: one that stood up to appraisal
-    /// before one that did not, one that proved its level before one that only says who it is, else the one that was there
-    /// first.
-    pub(super) fn twin(&self, unit: &Unit, session: &Session) -> Option<Arc<Unit>> {
-        let rank = |unit: &Unit, session: &Session| {
-            (*unit.machine().standing() != Standing::Good, session.level() == Level::L0, session.order)
-        };
-        let own = rank(unit, session);
-        self.open_units()
-            .into_iter()
-            .find(|(other, twin)| twin.id == session.id && rank(other, twin) < own)
-            .map(|(other, _)| other)
     }
 
     /// Whether the configuration keeps this device out of the lists of real clients.

@@ -9,6 +9,7 @@
 mod attestation;
 mod blocks;
 mod capture;
+mod clones;
 mod device_keys;
 mod discovery;
 mod due;
@@ -20,12 +21,16 @@ mod keys;
 mod lane;
 mod management;
 mod module;
+mod opening;
 mod policy;
 mod report;
+mod roster;
 #[cfg(test)]
 mod rotation_tests;
 mod service;
 mod settings;
+mod sleep;
+mod sources;
 pub mod state;
 mod stream;
 mod supervise;
@@ -33,8 +38,7 @@ mod unit;
 #[cfg(test)]
 mod workshop;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,12 +47,12 @@ use biotrust_attest::metadata::Metadata;
 use biotrust_certs::{DeviceStore, FtmStore};
 use biotrust_driver_api::{DriverFactory, Ftm};
 use biotrust_model::time::Clock;
-use biotrust_pipe::links::{LinkWatcher, WatchError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use management::{ManageError, ManagedDevice, Presentation, Progress, Rotated};
 pub use settings::{Attestation, Encryption, EncryptionTarget, Settings, Trust};
+pub use sources::{FixedPort, SourceError, Sources};
 pub use stream::FrameStream;
 
 use crate::store::Store;
@@ -80,7 +84,7 @@ struct Inner {
     roster: Mutex<()>,
     /// Counts up with every change that a client could see.
     epoch: watch::Sender<u64>,
-    /// Set once the links that were there at the start have been tried.
+    /// Set once the devices that were there at the start have been tried.
     coldplugged: watch::Sender<bool>,
     /// Numbers for leases and sessions.
     numbers: AtomicU64,
@@ -88,9 +92,7 @@ struct Inner {
     open_sessions: watch::Sender<usize>,
     /// One step with keys of this host at a time: request, switch-over, destruction, reconciliation.
     enrolling: Mutex<()>,
-    links: Mutex<Option<PathBuf>>,
-    watcher: Mutex<Option<LinkWatcher>>,
-    links_lost: AtomicBool,
+    sources: sources::Running,
     info: info::Cache,
     stop: CancellationToken,
 }
@@ -133,24 +135,28 @@ impl Fleet {
             numbers: AtomicU64::new(1),
             open_sessions: watch::Sender::new(0),
             enrolling: Mutex::default(),
-            links: Mutex::default(),
-            watcher: Mutex::default(),
-            links_lost: AtomicBool::new(false),
+            sources: sources::Running::default(),
             info: info::Cache::default(),
             stop: CancellationToken::new(),
         })))
     }
 
-    /// Opens the devices behind `links` (a directory of `NAME.tty`, watched) and `ports` (fixed lines), now and as they
-    /// come, and keeps time for leases. Call once, inside the runtime.
+    /// Opens the devices of these sources, now and as they come, and keeps time for leases. Call once, inside the runtime.
     ///
     /// # Errors
-    /// When the directory cannot be watched.
-    pub fn watch(&self, links: Option<PathBuf>, ports: Vec<PathBuf>) -> Result<(), WatchError> {
-        supervise::start(&self.0, links, ports)
+    /// When a source cannot be had.
+    pub fn watch(&self, sources: Sources) -> Result<(), SourceError> {
+        self.watch_on(sources, sleep::ThisHost)
     }
 
-    /// Waits until every link that was there at the start has been opened and appraised, or `limit` is over.
+    /// The same, on a host whose sleep is told by `host`.
+    fn watch_on(&self, sources: Sources, host: impl sleep::Slept + 'static) -> Result<(), SourceError> {
+        sources::start(&self.0, sources)?;
+        tokio::spawn(supervise::keep_time(Arc::downgrade(&self.0), host));
+        Ok(())
+    }
+
+    /// Waits until every device that was there at the start has been opened and appraised, or `limit` is over.
     pub async fn coldplugged(&self, limit: Duration) {
         let mut done = self.0.coldplugged.subscribe();
         let _ = tokio::time::timeout(limit, done.wait_for(|done| *done)).await;
@@ -171,7 +177,7 @@ impl Fleet {
     /// Ends previews and captures with [`biotrust_model::ProblemKind::ShuttingDown`] and closes all devices.
     pub fn stop(&self) {
         self.0.stop.cancel();
-        drop(locked(&self.0.watcher).take());
+        sources::stop(&self.0);
         for unit in self.0.units().iter() {
             unit.close();
         }
@@ -181,6 +187,16 @@ impl Fleet {
 impl Inner {
     fn units(&self) -> arc_swap::Guard<Arc<Vec<Arc<Unit>>>> {
         self.units.load()
+    }
+
+    /// Whether the unit is in the list, and not one that was unplugged or replaced.
+    fn lists(&self, unit: &Arc<Unit>) -> bool {
+        self.units().iter().any(|known| Arc::ptr_eq(known, unit))
+    }
+
+    /// The driver of this name.
+    fn factory(&self, name: &str) -> Option<&dyn DriverFactory> {
+        self.factories.iter().map(Box::as_ref).find(|factory| factory.name() == name)
     }
 
     /// Monotonic time since the start.

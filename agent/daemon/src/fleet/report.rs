@@ -1,6 +1,5 @@
 //! What people and programs are told of the fleet: the status, and waiting for a state.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use biotrust_attest::metadata::{Freshness, Metadata};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::discovery::Listing;
 use super::unit::{Session, Unit};
-use super::{Fleet, Inner, locked};
+use super::{Fleet, Inner, locked, sources};
 use crate::control::WaitFor;
 
 impl Fleet {
@@ -24,6 +23,12 @@ impl Fleet {
             inner.open_units().iter().map(|(unit, session)| device(inner, unit, session)).collect();
         devices.extend(inner.units().iter().filter(|unit| unit.session().is_none()).map(|unit| line(unit)));
         Value::Array(devices)
+    }
+
+    /// What is plugged in and was not opened, and why.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<Value> {
+        self.0.sources.buses.left_alone()
     }
 
     /// What somebody should know who looks after this host, beyond the state of single devices.
@@ -54,9 +59,8 @@ impl Fleet {
                 ));
             }
         }
-        if inner.links_lost.load(Ordering::Relaxed) {
-            notices.push("the directory of device links is gone: make it again ([serial] links)".into());
-        }
+        notices.extend(sources::notices(inner));
+        notices.extend(inner.clones());
         let listed = inner.listed();
         let kind = |s: &Session| (s.description.identity.modality, s.description.identity.device_sub_type);
         for (_, auth) in listed.iter().filter(|(_, s)| s.description.purpose == Purpose::Auth) {
@@ -154,14 +158,10 @@ fn overdue(models: &Metadata, now: UtcMillis) -> Option<String> {
 
 fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
     let identity = &session.description.identity;
-    let twin = inner.twin(unit, session).map(|twin| {
-        format!(
-            "the device on {} has the same make, model and serial number: one of the two is a clone",
-            twin.path.display()
-        )
-    });
-    let listing = match twin {
-        Some(why) => Listing::None { why },
+    let (clone, refused) =
+        inner.clone_of(unit, session).map_or((None, None), |(why, problem)| (Some(why), problem));
+    let listing = match &refused {
+        Some(problem) => Listing::None { why: problem.subject.clone().unwrap_or_default() },
         None => inner.listing(unit, session, false),
     };
     let (in_discovery, in_info, left_out) = match listing {
@@ -171,7 +171,8 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
     };
     let keys = session.keys();
     let checks = keys.as_ref().map(|keys| keys.checks.clone()).unwrap_or_default();
-    let problem = unit.problem();
+    let problem = refused.or_else(|| unit.problem());
+    let plug = unit.plug();
     json!({
         "serial": identity.serial_no,
         "id": session.id,
@@ -185,10 +186,17 @@ fn device(inner: &Inner, unit: &Unit, session: &Session) -> Value {
         "attested_s": keys.as_ref().and_then(|keys| keys.attested_ago(inner)).map(|ago| ago.as_secs()),
         "purpose": session.description.purpose,
         "firmware": session.description.firmware,
-        "link": unit.path,
+        "link": unit.path(),
+        "place": unit.place(),
+        "bus": unit.spot.found.node.bus.name(),
+        "driver": session.driver,
+        "quirks": quirks(unit),
+        "opened_after_ms": plug.opened.map(millis),
+        "ready_after_ms": plug.ready.map(millis),
         "status": unit.status(),
         "reason": problem.as_ref().and_then(|problem| problem.subject.clone()),
         "problem": problem.as_ref().map(problem_json),
+        "clone": clone,
         "in_discovery": in_discovery,
         "in_info": in_info,
         "left_out": left_out,
@@ -212,18 +220,27 @@ fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A line behind which no device could be opened (yet).
+/// The entry of the quirk files that the device was opened by, where there is one.
+fn quirks(unit: &Unit) -> Option<&str> {
+    Some(unit.spot.found.quirks.name.as_str()).filter(|name| !name.is_empty())
+}
+
+/// A place at which no device could be opened (yet).
 fn line(unit: &Unit) -> Value {
     let problem = unit.problem();
     json!({
         "serial": null,
-        "link": unit.path,
+        "link": unit.path(),
+        "place": unit.place(),
+        "bus": unit.spot.found.node.bus.name(),
+        "driver": unit.spot.driver,
+        "quirks": quirks(unit),
         "status": unit.status(),
         "reason": problem.as_ref().and_then(|problem| problem.subject.clone()),
         "problem": problem.as_ref().map(problem_json),
         "in_discovery": false,
         "in_info": false,
-        "left_out": "nothing on this line could be opened",
+        "left_out": "what is there could not be opened",
         "certificate": null,
         "checks": [],
         "streams": 0,

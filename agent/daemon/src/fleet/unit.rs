@@ -1,28 +1,28 @@
 //! One device line: its state, its open session, its preview slot and its lanes.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{Cancel, Description, Frame, Opened, SelfReport};
 use biotrust_model::{DeviceId, DeviceStatus, Level, Problem};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::due::Cost;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::locked;
 use super::management::Progress;
+use super::roster::Spot;
 use super::state::{Effect, Event, Lease, Machine};
 use crate::fleet::info::Signed;
 
-/// A line to a device, open or not.
+/// A place with a device, open or not.
 pub(super) struct Unit {
-    /// Name of the link, unique on this host.
-    pub(super) name: String,
-    /// Path of the tty.
-    pub(super) path: PathBuf,
+    /// Where it is, and who drives it.
+    pub(super) spot: Spot,
     machine: Mutex<Machine>,
     session: Mutex<Option<Arc<Session>>>,
     /// The newest preview frame; older ones are gone.
@@ -37,27 +37,60 @@ pub(super) struct Unit {
     pub(super) wants_appraisal: AtomicBool,
     /// Why it could last not be opened, so that the log tells it once.
     fault: Mutex<String>,
-    /// The flag of the capture that holds the lease of this id.
-    capture: Mutex<Option<(u64, Cancel)>>,
+    /// The capture that holds the lease.
+    capture: Mutex<Option<Running>>,
+    /// Counts up with every try to open it and every loss: what an earlier driver says no longer counts.
+    attempt: AtomicU64,
+    plug: Mutex<Plug>,
+}
+
+/// A capture that is under way.
+struct Running {
+    /// Its lease.
+    lease: u64,
+    /// Calls the driver off.
+    cancel: Cancel,
+    /// Tells whoever waits for it, who must not depend on the driver.
+    lost: CancellationToken,
+}
+
+/// How long it took from the plug.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plug {
+    at: Instant,
+    /// Until the driver had opened it: without what the trust module needs.
+    pub(super) opened: Option<Duration>,
+    /// Until it was ready.
+    pub(super) ready: Option<Duration>,
+}
+
+impl Plug {
+    fn now() -> Self {
+        Self { at: Instant::now(), opened: None, ready: None }
+    }
 }
 
 /// The threads of one device.
 pub(super) struct Lanes {
     /// Opening, appraisal, health, previews.
-    pub(super) service: Lane,
+    pub(super) service: Arc<Lane>,
     /// Captures.
-    pub(super) capture: Lane,
+    pub(super) capture: Arc<Lane>,
     /// Signatures of the device's own FTM.
-    pub(super) sign: Lane,
+    pub(super) sign: Arc<Lane>,
 }
 
 impl Lanes {
     fn start(name: &str) -> Arc<Self> {
         Arc::new(Self {
-            service: Lane::start(&format!("svc-{name}"), 32),
-            capture: Lane::start(&format!("cap-{name}"), 4),
-            sign: Lane::start(&format!("ftm-{name}"), 16),
+            service: Arc::new(Lane::start(&format!("svc-{name}"), 32)),
+            capture: Self::start_capture(name),
+            sign: Arc::new(Lane::start(&format!("ftm-{name}"), 16)),
         })
+    }
+
+    fn start_capture(name: &str) -> Arc<Lane> {
+        Arc::new(Lane::start(&format!("cap-{name}"), 4))
     }
 }
 
@@ -70,6 +103,8 @@ pub(super) struct Session {
     /// Counts up with every session: of two devices that claim one identity, the first is served.
     pub(super) order: u64,
     pub(super) description: Description,
+    /// Who opened it.
+    pub(super) driver: &'static str,
     pub(super) id: DeviceId,
     /// Keys and certificates after the last appraisal.
     keys: Mutex<Option<Arc<Keys>>>,
@@ -107,7 +142,13 @@ pub(super) struct Timing {
 }
 
 impl Session {
-    pub(super) fn new(opened: Opened, id: DeviceId, order: u64, open: &watch::Sender<usize>) -> Self {
+    pub(super) fn new(
+        opened: Opened,
+        driver: &'static str,
+        id: DeviceId,
+        order: u64,
+        open: &watch::Sender<usize>,
+    ) -> Self {
         let description = opened.device().description().clone();
         let (keys, timing, cost) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (managing, judging, update) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -117,6 +158,7 @@ impl Session {
             count: Counted::one_more(open),
             order,
             description,
+            driver,
             id,
             keys,
             timing,
@@ -215,7 +257,7 @@ impl Drop for Counted {
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Retry {
     /// Monotonic; `None` while there is nothing to try.
-    pub(super) at: Option<Duration>,
+    at: Option<Duration>,
     /// The last pause; doubles up to [`Retry::LONGEST`].
     pause: Duration,
 }
@@ -229,6 +271,11 @@ impl Retry {
         self.pause = Duration::ZERO;
     }
 
+    /// Whether it is time; says so once.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        self.at.take_if(|at| now >= *at).is_some()
+    }
+
     pub(super) fn schedule(&mut self, now: Duration) {
         self.pause = (self.pause * 2).clamp(Self::SHORTEST, Self::LONGEST);
         self.at = Some(now + self.pause);
@@ -236,11 +283,10 @@ impl Retry {
 }
 
 impl Unit {
-    pub(super) fn new(name: String, path: PathBuf) -> Self {
+    pub(super) fn new(spot: Spot) -> Self {
         Self {
-            lanes: Mutex::new(Lanes::start(&name)),
-            name,
-            path,
+            lanes: Mutex::new(Lanes::start(&spot.found.node.place)),
+            spot,
             machine: Mutex::default(),
             session: Mutex::default(),
             frames: watch::Sender::new(None),
@@ -250,7 +296,57 @@ impl Unit {
             wants_appraisal: AtomicBool::new(false),
             fault: Mutex::default(),
             capture: Mutex::default(),
+            attempt: AtomicU64::new(0),
+            plug: Mutex::new(Plug::now()),
         }
+    }
+
+    /// Its place: unique on this host, and the same at the next plug.
+    pub(super) fn place(&self) -> &str {
+        &self.spot.found.node.place
+    }
+
+    /// Path of its node.
+    pub(super) fn path(&self) -> &Path {
+        &self.spot.found.node.path
+    }
+
+    /// How long it took from the plug, as far as it has got.
+    pub(super) fn plug(&self) -> Plug {
+        *locked(&self.plug)
+    }
+
+    /// A driver has opened it.
+    pub(super) fn opened_after(&self) {
+        let mut plug = locked(&self.plug);
+        let after = plug.at.elapsed();
+        plug.opened.get_or_insert(after);
+    }
+
+    /// It has been appraised for the first time.
+    pub(super) fn settled_after(&self) {
+        let ready = self.status() == DeviceStatus::Ready;
+        let mut plug = locked(&self.plug);
+        let after = plug.at.elapsed();
+        if ready {
+            plug.ready.get_or_insert(after);
+        }
+    }
+
+    /// As good as unplugged and plugged in.
+    pub(super) fn plugged_in_again(&self) {
+        *locked(&self.retry) = Retry::default();
+        *locked(&self.plug) = Plug::now();
+    }
+
+    /// A new try to open it; the answer names it for [`Self::is_current`].
+    pub(super) fn begins_attempt(&self) -> u64 {
+        self.attempt.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Whether this is the latest try, and nothing was lost since.
+    pub(super) fn is_current(&self, attempt: u64) -> bool {
+        self.attempt.load(Ordering::SeqCst) == attempt
     }
 
     pub(super) fn lanes(&self) -> Arc<Lanes> {
@@ -283,26 +379,42 @@ impl Unit {
         let changed = *machine != before;
         drop(machine);
         if let Some(Effect::Cancel(lease)) = effect {
-            let capture = locked(&self.capture).take_if(|(id, _)| *id == lease);
-            if let Some((_, cancel)) = capture {
-                cancel.cancel();
-            }
+            self.call_off(lease);
         }
         changed
     }
 
-    /// Takes the device for a capture, which `cancel` calls off when the device is lost.
-    pub(super) fn acquire(&self, lease: Lease, cancel: &Cancel) -> Result<(), Problem> {
-        // the flag is in place before the lease can be lost
+    /// The device under this capture is lost: the driver is called off, whoever waits is told at once, and the next capture
+    /// does not queue up behind this one, which may be stuck in the driver.
+    fn call_off(&self, lease: u64) {
+        let Some(running) = locked(&self.capture).take_if(|running| running.lease == lease) else { return };
+        running.cancel.cancel();
+        running.lost.cancel();
+        let mut lanes = locked(&self.lanes);
+        *lanes = Arc::new(Lanes {
+            service: Arc::clone(&lanes.service),
+            capture: Lanes::start_capture(self.place()),
+            sign: Arc::clone(&lanes.sign),
+        });
+    }
+
+    /// Takes the device for a capture; when the device is lost, `cancel` calls off the driver and `lost` whoever waits.
+    pub(super) fn acquire(
+        &self,
+        lease: Lease,
+        cancel: &Cancel,
+        lost: &CancellationToken,
+    ) -> Result<(), Problem> {
+        // the flags are in place before the lease can be lost
         let mut capture = locked(&self.capture);
         locked(&self.machine).apply(Event::Acquire(lease))?;
-        *capture = Some((lease.id, cancel.clone()));
+        *capture = Some(Running { lease: lease.id, cancel: cancel.clone(), lost: lost.clone() });
         Ok(())
     }
 
     /// Gives the device back; tells whether anything visible changed.
     pub(super) fn release(&self, lease: Lease) -> bool {
-        locked(&self.capture).take_if(|(id, _)| *id == lease.id);
+        locked(&self.capture).take_if(|running| running.lease == lease.id);
         self.note(Event::Release(lease.id))
     }
 
@@ -330,14 +442,20 @@ impl Unit {
 
     /// Forgets the session.
     pub(super) fn close(&self) {
+        self.attempt.fetch_add(1, Ordering::SeqCst);
         drop(locked(&self.session).take());
         *locked(&self.signed) = None;
         self.frames.send_replace(None);
     }
 
-    /// Gives up the threads of this device and starts new ones; the old ones end when their present job does.
-    pub(super) fn abandon_lanes(&self) {
-        *locked(&self.lanes) = Lanes::start(&self.name);
+    /// Gives up the threads of this device and starts new ones; the old ones end when their present job does. The driver is
+    /// told by the flag of its capture, and closed as soon as that lets it go.
+    pub(super) fn abandon(&self) {
+        if let Some(running) = locked(&self.capture).take() {
+            running.cancel.cancel();
+            running.lost.cancel();
+        }
+        *locked(&self.lanes) = Lanes::start(self.place());
         self.close();
     }
 }

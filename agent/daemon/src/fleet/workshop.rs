@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use biotrust_certs::{Device, Ftm, TestPki};
 use biotrust_driver_api::{
-    Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, DeviceError, ImageCodec, L0Device,
+    Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, DeviceError, Found, ImageCodec, L0Device,
     Opened, SelfReport, StreamJob,
 };
 use biotrust_imaging::Rgb;
@@ -17,8 +17,9 @@ use biotrust_model::{
     SubId,
 };
 
+use super::roster::{Origin, Spot};
 use super::unit::{Session, Unit};
-use super::{Attestation, Encryption, Fleet, Settings, Trust, keys, supervise};
+use super::{Attestation, Encryption, Fleet, Settings, Trust, keys, opening};
 use crate::catalog::{FtmSettings, host_ftm};
 use crate::store::Store;
 
@@ -127,11 +128,12 @@ impl L0Device for Camera {
 pub(super) fn plugged(fleet: &Fleet, pki: &TestPki, serial: &str) -> Arc<Unit> {
     let inner = &fleet.0;
     let camera = Camera::new(pki, serial);
-    let id = supervise::device_id(&camera.0.identity);
+    let id = opening::device_id(&camera.0.identity);
     let report = SelfReport { status: DeviceStatus::Ready, reason: String::new() };
-    let unit = Arc::new(Unit::new(serial.to_owned(), serial.into()));
+    let found = Found::line(serial);
+    let unit = Arc::new(Unit::new(Spot { found, driver: None, origin: Origin::Fixed }));
     let opened = Opened::L0(Arc::new(camera));
-    unit.open(Arc::new(Session::new(opened, id, inner.next_number(), &inner.open_sessions)), report);
+    unit.open(Arc::new(Session::new(opened, "test", id, inner.next_number(), &inner.open_sessions)), report);
     let mut units = Vec::clone(&inner.units());
     units.push(Arc::clone(&unit));
     inner.units.store(Arc::new(units));

@@ -28,7 +28,7 @@ use biotrust_attest::signed::{self, Signer};
 use biotrust_certs::{SignerPurpose, TestPki};
 use biotrust_daemon::catalog::{FtmSettings, drivers, host_ftm};
 use biotrust_daemon::control::WaitFor;
-use biotrust_daemon::fleet::{Attestation, Encryption, Fleet, Settings, Trust};
+use biotrust_daemon::fleet::{Attestation, Encryption, Fleet, Settings, Sources, Trust};
 use biotrust_daemon::store::Store;
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{DeviceStatus, Env, Language, Level, Purpose};
@@ -129,7 +129,7 @@ impl Host {
         let ftm = host_ftm(state.path(), ftm).unwrap();
         let fleet = Fleet::new(settings, trust, store, ftm, drivers(&clock), clock).unwrap();
         let links = TempDir::new().unwrap();
-        fleet.watch(Some(links.path().to_owned()), Vec::new()).unwrap();
+        fleet.watch(Sources { links: Some(links.path().to_owned()), ..Sources::default() }).unwrap();
         Self { fleet, links, state }
     }
 

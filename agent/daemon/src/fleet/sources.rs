@@ -1,0 +1,155 @@
+//! Where devices come from: a directory of links, fixed lines, the buses of this host, processes of vendors.
+//!
+//! Each source tells [`super::roster`] what is there and what is gone, on a thread of its own; none decides anything about
+//! devices, and none polls.
+
+pub(super) mod hotplug;
+mod links;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use biotrust_driver_api::{Bus, Found, Node};
+use biotrust_pipe::hotplug::{Hotplug, HotplugError};
+use biotrust_pipe::links::{LinkWatcher, WatchError};
+use biotrust_quirks::Loaded;
+
+use super::roster::{self, Origin, Spot};
+use super::{Inner, locked};
+
+/// Where to look for devices.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A directory of `NAME.tty`.
+    pub links: Option<PathBuf>,
+    /// Fixed lines.
+    pub ports: Vec<FixedPort>,
+    /// Buses to watch.
+    pub buses: Vec<Bus>,
+    /// What is known of device models; nothing that is found on a bus is opened without it.
+    pub quirks: Option<Loaded>,
+}
+
+/// A line that is always there.
+#[derive(Debug, Clone)]
+pub struct FixedPort {
+    /// Its path; it need not be there yet.
+    pub path: PathBuf,
+    /// Who drives it; without a name, every driver that does no harm to a stranger is tried.
+    pub driver: Option<String>,
+}
+
+/// A source cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The directory of links.
+    #[error("[serial] links: {0}")]
+    Links(#[from] WatchError),
+    /// The buses.
+    #[error("[buses] watch: {0}")]
+    Buses(#[from] HotplugError),
+    /// A fixed line names a driver that is not there.
+    #[error("[[serial.port]] {}: there is no driver \"{driver}\"; there are {known}", path.display())]
+    NoSuchDriver {
+        /// The line.
+        path: PathBuf,
+        /// The name.
+        driver: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// The sources that are running.
+#[derive(Default)]
+pub(super) struct Running {
+    links: Mutex<Option<PathBuf>>,
+    link_watcher: Mutex<Option<LinkWatcher>>,
+    pub(super) links_lost: AtomicBool,
+    pub(super) buses: hotplug::Buses,
+    hotplug: Mutex<Option<Hotplug>>,
+    /// Sources whose first look is not over.
+    looking: Mutex<BTreeSet<Origin>>,
+}
+
+/// Starts all sources.
+pub(super) fn start(inner: &Arc<Inner>, sources: Sources) -> Result<(), SourceError> {
+    let Sources { links, ports, buses, quirks } = sources;
+    let running = &inner.sources;
+    for port in &ports {
+        known_driver(inner, port)?;
+    }
+    // all of them before the first begins: the first look is over when none is left
+    let mut looking = BTreeSet::from([Origin::Fixed]);
+    looking.extend(links.iter().map(|_| Origin::Link));
+    looking.extend((!buses.is_empty()).then_some(Origin::Bus));
+    *locked(&running.looking) = looking;
+
+    running.buses.set(&buses, quirks);
+    for port in ports {
+        let node = Node { driver: port.driver, ..Node::line(port.path) };
+        let driver = node.driver.clone();
+        // of a line that is known by its path alone, nothing is known unless its driver is
+        let known = running.buses.find(&node).filter(|_| driver.is_some());
+        let found = Found { node, quirks: known.map(|known| known.quirks).unwrap_or_default() };
+        roster::appeared(inner, Spot { found, driver, origin: Origin::Fixed });
+    }
+    looked(inner, Origin::Fixed);
+    if let Some(directory) = links {
+        links::watch(inner, &directory)?;
+        *locked(&running.links) = Some(directory);
+    }
+    if !buses.is_empty() {
+        hotplug::watch(inner)?;
+    }
+    Ok(())
+}
+
+/// Ends all sources. May wait for a source's thread, but for no device.
+pub(super) fn stop(inner: &Inner) {
+    let running = &inner.sources;
+    drop(locked(&running.link_watcher).take());
+    drop(locked(&running.hotplug).take());
+}
+
+/// Brings back sources that were lost. Called now and then.
+pub(super) fn recover(inner: &Arc<Inner>) {
+    if inner.sources.links_lost.load(Ordering::Relaxed) {
+        links::watch_again(inner);
+    }
+    if inner.sources.buses.lost() {
+        hotplug::watch_again(inner);
+    }
+}
+
+/// What somebody should know who looks after this host.
+pub(super) fn notices(inner: &Inner) -> Vec<String> {
+    let running = &inner.sources;
+    let mut notices = Vec::new();
+    if running.links_lost.load(Ordering::Relaxed) {
+        notices.push("the directory of device links is gone: make it again ([serial] links)".into());
+    }
+    notices.extend(running.buses.notices());
+    notices
+}
+
+/// The first look of this source is over.
+fn looked(inner: &Arc<Inner>, origin: Origin) {
+    let mut looking = locked(&inner.sources.looking);
+    let last = looking.remove(&origin) && looking.is_empty();
+    drop(looking);
+    if last {
+        roster::all_there(inner);
+    }
+}
+
+fn known_driver(inner: &Inner, port: &FixedPort) -> Result<(), SourceError> {
+    let Some(driver) = &port.driver else { return Ok(()) };
+    if inner.factory(driver).is_some() {
+        return Ok(());
+    }
+    let known = inner.factories.iter().map(|factory| factory.name()).collect::<Vec<_>>().join(", ");
+    Err(SourceError::NoSuchDriver { path: port.path.clone(), driver: driver.clone(), known })
+}
