@@ -12,14 +12,16 @@ use biotrust_driver_api::{
 
 use zeroize::Zeroizing;
 
-use super::{from_pipe, transport::Transport, turn::Turn};
+use super::timing::Timing;
+use super::transport::{Rescue, Transport};
+use super::{from_pipe, turn::Turn};
 use crate::LinkError;
 use crate::host::{HostRole, Received, Refusal};
 use crate::mctp::Framing;
 use crate::message::{Captured, Event, Op, Request, Response};
 
-/// A device may take this much longer than `finish_within`: to compute, and to send what it has.
-const CAPTURE_GRACE: Duration = Duration::from_millis(1500);
+/// A call that gives the device less time than this says nothing about its health.
+const FAIR: Duration = Duration::from_millis(500);
 /// How often a capture looks whether it was called off.
 const CANCEL_LOOK: Duration = Duration::from_millis(10);
 /// Time to write a request around a capture: with [`CANCEL_LOOK`] less than the 100 ms that a cancelled one may take.
@@ -42,6 +44,9 @@ struct Session {
 pub(super) struct Line {
     name: String,
     framing: Framing,
+    rescue: Rescue,
+    /// Speed of the line, where it is known and matters.
+    baud: Option<u32>,
     writer: Turn<Box<dyn Pipe>>,
     session: Mutex<Session>,
     /// Whether frames are wanted; others were on their way when the preview ended.
@@ -52,11 +57,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(transport: Transport, role: HostRole, events: EventSink) -> Self {
-        let Transport { pipe, framing, .. } = transport;
+    pub(super) fn new(transport: Transport, baud: Option<u32>, role: HostRole, events: EventSink) -> Self {
+        let Transport { pipe, framing, rescue } = transport;
         Self {
             name: pipe.name().to_owned(),
             framing,
+            rescue,
+            baud,
             writer: Turn::new(pipe),
             session: Mutex::new(Session { role, waiting: HashMap::new(), closed: None }),
             streaming: AtomicBool::new(false),
@@ -80,6 +87,7 @@ impl Line {
             Err(RecvTimeoutError::Disconnected) => Err(self.was_closed()),
             Err(RecvTimeoutError::Timeout) => {
                 self.forget(id);
+                self.no_answer(timeout);
                 let why = format!("{}: no answer to {op:?} within {} ms", self.name, timeout.as_millis());
                 Err(DeviceError::new(DeviceErrorKind::TimedOut, why))
             }
@@ -111,9 +119,10 @@ impl Line {
         if cancel.is_cancelled() {
             return Err(called_off());
         }
-        let deadline = Instant::now() + job.finish_within + CAPTURE_GRACE;
-        let (id, answer) =
-            self.send(Request::Capture(Box::new(job.clone())), Instant::now() + URGENT_WRITE)?;
+        let Timing { finish_within, wait } = Timing::of(job, self.baud);
+        let deadline = Instant::now() + wait;
+        let job = CaptureJob { finish_within, ..job.clone() };
+        let (id, answer) = self.send(Request::Capture(Box::new(job)), Instant::now() + URGENT_WRITE)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match answer.recv_timeout(left.min(CANCEL_LOOK)) {
@@ -128,11 +137,23 @@ impl Line {
                 }
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => {
                     self.call_off(id);
+                    self.no_answer(wait);
                     let why = format!("{}: the capture did not end in time", self.name);
                     return Err(DeviceError::new(DeviceErrorKind::TimedOut, why));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+        }
+    }
+
+    /// The device has not answered within `given`. One that goes on so is reset where that is possible, and the line with
+    /// it is closed.
+    fn no_answer(&self, given: Duration) {
+        if given < FAIR {
+            return;
+        }
+        if let Err(error) = self.rescue.no_answer() {
+            self.close(from_pipe(error));
         }
     }
 

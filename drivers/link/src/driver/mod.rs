@@ -9,6 +9,7 @@ mod pace;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod transport;
 mod trust;
 mod turn;
@@ -21,6 +22,7 @@ use biotrust_driver_api::{
     PipeError, PipeErrorKind, Port,
 };
 use biotrust_model::{Level, time::Clock};
+use biotrust_pipe::recover::Resets;
 
 use crate::host::{HostRole, Received};
 use crate::mctp::Framing;
@@ -28,7 +30,7 @@ use crate::message::{Request, Response, VERSION};
 use handle::{Blocks, Handle, Images};
 use line::Line;
 use pace::Pace;
-use transport::Transport;
+use transport::{Transport, baud};
 
 /// HELLO is sent again after this long: the first may be lost in what an earlier session left on the line.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
@@ -38,13 +40,15 @@ const READ_ROOM: usize = 4096;
 /// Opens link devices. `clock` stamps the images of L0 devices.
 pub struct LinkFactory {
     clock: Arc<dyn Clock>,
+    /// Of devices at USB ports, which outlive the ports.
+    resets: Resets,
 }
 
 impl LinkFactory {
     /// A factory that takes the time from `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self { clock, resets: Resets::default() }
     }
 }
 
@@ -60,16 +64,16 @@ impl DriverFactory for LinkFactory {
     fn open(
         &self,
         port: Port,
-        _found: &Found,
+        found: &Found,
         events: EventSink,
         timeout: Duration,
     ) -> Result<Opened, DeviceError> {
-        let Transport { mut pipe, framing, usb } = Transport::over(port)?;
+        let mut transport = Transport::over(port, found, &self.resets)?;
         // Ids that start with the time do not repeat those of a session that was cut off.
-        let mut role = HostRole::over(framing, self.clock.now().0 as u32);
-        let (description, early) = greet(pipe.as_mut(), framing, &mut role, timeout)?;
-        let reading = pipe.try_clone().map_err(from_pipe)?;
-        let line = Arc::new(Line::new(Transport { pipe, framing, usb }, role, events));
+        let mut role = HostRole::over(transport.framing, self.clock.now().0 as u32);
+        let (description, early) = greet(&mut transport, &mut role, timeout)?;
+        let reading = transport.pipe.try_clone().map_err(from_pipe)?;
+        let line = Arc::new(Line::new(transport, baud(found), role, events));
         let clock = Arc::clone(&self.clock);
         Ok(match description.level {
             Level::L0 => {
@@ -89,15 +93,15 @@ impl DriverFactory for LinkFactory {
 
 /// Says HELLO until it is answered. Also gives what came right behind the answer.
 fn greet(
-    pipe: &mut dyn Pipe,
-    framing: Framing,
+    transport: &mut Transport,
     role: &mut HostRole,
     timeout: Duration,
 ) -> Result<(Description, Vec<Received>), DeviceError> {
+    let Transport { pipe, framing, rescue } = transport;
     let name = pipe.name().to_owned();
     let deadline = Instant::now() + timeout;
     let mut hello_at = Instant::now();
-    let mut heard = 0;
+    let (mut heard, mut is_asked) = (0, false);
     let mut buffer = [0; READ_ROOM];
     let mut pace = Pace::new(hello_at);
     loop {
@@ -116,11 +120,20 @@ fn greet(
             continue;
         }
         if now >= hello_at {
+            if is_asked && heard == 0 {
+                rescue.no_answer().map_err(from_pipe)?;
+            }
             let (_, bytes) = role.request(Request::Hello(VERSION)).map_err(|e| e.on(&name))?;
-            write(pipe, framing, &bytes, deadline).map_err(from_pipe)?;
             hello_at = now + HELLO_AGAIN;
+            // The framing recovers from half a HELLO.
+            is_asked = match write(pipe.as_mut(), *framing, &bytes, hello_at.min(deadline)) {
+                Ok(()) => true,
+                Err(error) if error.kind == PipeErrorKind::TimedOut => false,
+                Err(error) => return Err(from_pipe(error)),
+            };
         }
-        let length = match pipe.read(&mut buffer, hello_at.min(deadline).saturating_duration_since(now)) {
+        let patience = hello_at.min(deadline).saturating_duration_since(Instant::now());
+        let length = match pipe.read(&mut buffer, patience) {
             Ok(length) => length,
             Err(error) if error.kind == PipeErrorKind::TimedOut => continue,
             Err(error) => return Err(from_pipe(error)),

@@ -1,14 +1,16 @@
 //! A pipe over each bus that carries the link: serial lines as they are, USB bulk endpoints, HID reports.
 //!
-//! One read brings one transfer or one report, and is handed to the role whole. An endpoint that stalls is cleared, one
-//! that goes on stalling ends the line with a reset of the device.
+//! One read brings one transfer or one report, and is handed to the role whole. What is done about a USB device that
+//! stalls or does not answer is decided by [`UsbRecovery`]; on the other buses there is nothing that could be done.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{
-    DeviceError, DeviceErrorKind, EndpointKind, HidPort, Interface, Pipe, PipeError, PipeErrorKind, Port,
-    UsbPort,
+    DeviceError, DeviceErrorKind, Endpoint, EndpointKind, Found, HidPort, Interface, Pipe, PipeError,
+    PipeErrorKind, Port, UsbPort,
 };
+use biotrust_pipe::recover::{Resets, UsbRecovery};
 
 use super::from_pipe;
 use crate::mctp::{Framing, MAX_TRANSFER, hid};
@@ -17,26 +19,31 @@ use crate::mctp::{Framing, MAX_TRANSFER, hid};
 const MCTP_INTERFACE: [u8; 3] = [0x14, 0x00, 0x01];
 /// Reads that are under way at once, so that the bus does not wait for this host.
 const QUEUE: usize = 8;
-/// Stalls in a row after which clearing them is no use.
-const MAX_STALLS: u32 = 3;
 
 /// An open way to a device.
 pub(super) struct Transport {
     /// Reads and writes in units of the framing.
     pub(super) pipe: Box<dyn Pipe>,
     pub(super) framing: Framing,
-    /// The device, where it can be reset.
-    pub(super) usb: Option<Box<dyn UsbPort>>,
+    pub(super) rescue: Rescue,
 }
 
 impl Transport {
     /// Makes one of `port`.
-    pub(super) fn over(port: Port) -> Result<Self, DeviceError> {
+    pub(super) fn over(port: Port, found: &Found, resets: &Resets) -> Result<Self, DeviceError> {
+        let rescue = Rescue(None);
         match port {
-            Port::Serial(pipe) => Ok(Self { pipe, framing: Framing::Serial, usb: None }),
-            Port::Usb(usb) => {
-                let pipe = UsbPipe::claim(usb.share())?;
-                Ok(Self { pipe: Box::new(pipe), framing: Framing::Usb, usb: Some(usb) })
+            Port::Serial(mut pipe) => {
+                if let Some(baud) = baud(found) {
+                    pipe.set_baud(baud).map_err(from_pipe)?;
+                }
+                Ok(Self { pipe, framing: Framing::Serial, rescue })
+            }
+            Port::Usb(port) => {
+                let recovery = UsbRecovery::new(resets.clone(), &found.node.place);
+                let usb = Arc::new(Usb { port, health: Mutex::new(Health { recovery, end: None }) });
+                let pipe = Box::new(UsbPipe::claim(Arc::clone(&usb))?);
+                Ok(Self { pipe, framing: Framing::Usb, rescue: Rescue(Some(usb)) })
             }
             Port::Hid(mut port) => {
                 let descriptor = port.descriptor().map_err(from_pipe)?;
@@ -46,10 +53,65 @@ impl Transport {
                         "its HID reports are not those of a biotrust device",
                     ));
                 }
-                Ok(Self { pipe: Box::new(HidPipe(port)), framing: Framing::Hid, usb: None })
+                Ok(Self { pipe: Box::new(HidPipe(port)), framing: Framing::Hid, rescue })
             }
             Port::Video(port) => Err(unsupported(port.name(), "the link driver does not speak to cameras")),
         }
+    }
+}
+
+/// Speed of the line where the quirk files state one.
+pub(super) fn baud(found: &Found) -> Option<u32> {
+    found.quirks.number("baud").and_then(|baud| u32::try_from(baud).ok()).filter(|baud| *baud > 0)
+}
+
+/// What can be done about a device that does not answer: on USB it is reset in the end, which costs the port.
+pub(super) struct Rescue(Option<Arc<Usb>>);
+
+impl Rescue {
+    /// An answer that was due did not come.
+    ///
+    /// # Errors
+    /// `Gone`: the device was reset, or given up, and why.
+    pub(super) fn no_answer(&self) -> Result<(), PipeError> {
+        let Some(usb) = &self.0 else { return Ok(()) };
+        let doing = format!("waiting for an answer of {}", usb.port.name());
+        usb.treat(0, &PipeError { kind: PipeErrorKind::TimedOut, os: None, doing })
+    }
+}
+
+/// A USB device, shared by those who read, write and wait.
+struct Usb {
+    port: Box<dyn UsbPort>,
+    health: Mutex<Health>,
+}
+
+struct Health {
+    recovery: UsbRecovery,
+    /// Why the device was reset or given up: all who use it hear the same, and it is done once.
+    end: Option<PipeError>,
+}
+
+impl Usb {
+    /// Ok: try again.
+    fn treat(&self, endpoint: u8, error: &PipeError) -> Result<(), PipeError> {
+        let mut health = self.health();
+        if let Some(end) = &health.end {
+            return Err(end.clone());
+        }
+        let treated = health.recovery.treat(self.port.as_ref(), endpoint, error, Instant::now());
+        health.end = treated.as_ref().err().cloned();
+        treated
+    }
+
+    /// What a transfer that failed for good is reported as: the reset that ended it, where there was one.
+    fn last_word(&self, error: PipeError) -> PipeError {
+        self.health().end.clone().unwrap_or(error)
+    }
+
+    /// Complete at any moment.
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,63 +120,43 @@ fn unsupported(name: &str, why: &str) -> DeviceError {
 }
 
 /// A pair of bulk endpoints.
+#[derive(Clone)]
 struct UsbPipe {
-    port: Box<dyn UsbPort>,
+    usb: Arc<Usb>,
     input: u8,
     output: u8,
     /// wMaxPacketSize of `output`.
     max_packet: usize,
-    stalls: u32,
 }
 
 impl UsbPipe {
-    fn claim(port: Box<dyn UsbPort>) -> Result<Self, DeviceError> {
+    fn claim(usb: Arc<Usb>) -> Result<Self, DeviceError> {
+        let port = usb.port.as_ref();
         let is_mctp = |one: &&Interface| [one.class, one.sub_class, one.protocol] == MCTP_INTERFACE;
         let interface = port.interfaces().iter().find(is_mctp);
         let interface = interface.ok_or_else(|| unsupported(port.name(), "it has no MCTP interface"))?;
         let bulk = |is_input: bool| {
-            let fits = |endpoint: &&biotrust_driver_api::Endpoint| {
-                endpoint.kind == EndpointKind::Bulk && (endpoint.address & 0x80 != 0) == is_input
-            };
+            let fits =
+                |one: &&Endpoint| one.kind == EndpointKind::Bulk && (one.address & 0x80 != 0) == is_input;
             let found = interface.endpoints.iter().find(fits).copied();
             found.ok_or_else(|| unsupported(port.name(), "its MCTP interface lacks a bulk endpoint"))
         };
         let (input, output) = (bulk(true)?, bulk(false)?);
         port.claim(interface.number).map_err(from_pipe)?;
-        Ok(Self {
-            input: input.address,
-            output: output.address,
-            max_packet: output.max_packet.into(),
-            stalls: 0,
-            port,
-        })
+        Ok(Self { input: input.address, output: output.address, max_packet: output.max_packet.into(), usb })
     }
 
-    /// After a stall of `endpoint`: an error when it is one too many.
-    fn clear(&mut self, endpoint: u8) -> Result<(), PipeError> {
-        self.stalls += 1;
-        if self.stalls < MAX_STALLS {
-            return self.port.clear_halt(endpoint);
-        }
-        // The port is dead after that, whatever comes of it.
-        let _ = self.port.reset();
-        let doing = format!(
-            "{}: endpoint {endpoint:#04x} stalls again and again; the device was reset",
-            self.port.name()
-        );
-        Err(PipeError { kind: PipeErrorKind::Gone, os: None, doing })
-    }
-
-    fn write_transfer(&mut self, transfer: &[u8], deadline: Instant) -> Result<(), PipeError> {
+    /// A stalled endpoint is cleared, and the transfer, of which the device has taken nothing, is sent again.
+    fn write_transfer(&self, transfer: &[u8], deadline: Instant) -> Result<(), PipeError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.port.write(self.output, transfer, left) {
-                Ok(()) => {
-                    self.stalls = 0;
-                    return Ok(());
+            match self.usb.port.write(self.output, transfer, left) {
+                Err(error) if error.kind == PipeErrorKind::Stalled => self.usb.treat(self.output, &error)?,
+                Err(error) if error.kind == PipeErrorKind::TimedOut => {
+                    self.usb.treat(0, &error)?;
+                    return Err(error);
                 }
-                Err(error) if error.kind == PipeErrorKind::Stalled => self.clear(self.output)?,
-                Err(error) => return Err(error),
+                other => return other.map_err(|error| self.usb.last_word(error)),
             }
         }
     }
@@ -123,23 +165,24 @@ impl UsbPipe {
 impl Pipe for UsbPipe {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, PipeError> {
         let deadline = Instant::now() + timeout;
+        let port = self.usb.port.as_ref();
         loop {
-            while self.port.pending(self.input) < QUEUE {
-                self.port.submit(self.input, MAX_TRANSFER)?;
+            while port.pending(self.input) < QUEUE {
+                port.submit(self.input, MAX_TRANSFER)?;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let transfer = match self.port.complete(self.input, left) {
-                Ok(transfer) => transfer,
-                Err(error) if error.kind == PipeErrorKind::Stalled => {
-                    self.clear(self.input)?;
-                    continue;
+            match port.complete(self.input, deadline.saturating_duration_since(Instant::now())) {
+                Ok(transfer) => {
+                    self.usb.health().recovery.worked();
+                    // An empty one says nothing.
+                    if let Some(room) = buffer.get_mut(..transfer.len()).filter(|room| !room.is_empty()) {
+                        room.copy_from_slice(&transfer);
+                        return Ok(transfer.len());
+                    }
                 }
-                Err(error) => return Err(error),
-            };
-            self.stalls = 0;
-            if let Some(room) = buffer.get_mut(..transfer.len()).filter(|_| !transfer.is_empty()) {
-                room.copy_from_slice(&transfer);
-                return Ok(transfer.len());
+                Err(error) if matches!(error.kind, PipeErrorKind::Stalled | PipeErrorKind::Os) => {
+                    self.usb.treat(self.input, &error)?;
+                }
+                Err(error) => return Err(self.usb.last_word(error)),
             }
         }
     }
@@ -148,23 +191,17 @@ impl Pipe for UsbPipe {
     fn write_all(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), PipeError> {
         let deadline = Instant::now() + timeout;
         self.write_transfer(bytes, deadline)?;
-        // A transfer that ends with a whole packet goes on, for a device that does not count, unless it is the longest.
-        let is_open = self.max_packet != 0 && bytes.len().is_multiple_of(self.max_packet);
-        if is_open && bytes.len() < MAX_TRANSFER { self.write_transfer(&[], deadline) } else { Ok(()) }
+        // A transfer of whole packets is not over for the device, unless it is the longest.
+        let is_open = bytes.len() < MAX_TRANSFER && bytes.len().is_multiple_of(self.max_packet.max(1));
+        if is_open { self.write_transfer(&[], deadline) } else { Ok(()) }
     }
 
     fn try_clone(&self) -> Result<Box<dyn Pipe>, PipeError> {
-        Ok(Box::new(Self {
-            port: self.port.share(),
-            input: self.input,
-            output: self.output,
-            max_packet: self.max_packet,
-            stalls: 0,
-        }))
+        Ok(Box::new(self.clone()))
     }
 
     fn name(&self) -> &str {
-        self.port.name()
+        self.usb.port.name()
     }
 }
 

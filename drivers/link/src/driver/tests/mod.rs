@@ -1,5 +1,6 @@
 //! The driver against devices made of [`DeviceRole`], over a pipe in memory and over a real pseudo-terminal.
 
+mod buses;
 mod flood;
 mod rig;
 mod trust;
