@@ -7,7 +7,12 @@ use std::time::{Duration, Instant};
 use biotrust_driver_api::{Pipe, PipeError, PipeErrorKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, tcdrain, tcflush, tcgetattr, tcsetattr};
+
+use crate::limit::within;
+
+/// For a line to send what was written: 256 bytes at 9600 baud take 0.3 s.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A pipe over a descriptor that does not block. Clones share it, and it is closed with the last of them.
 #[derive(Clone)]
@@ -22,9 +27,18 @@ impl FdPipe {
         Self { fd: Arc::new(fd), name: name.into() }
     }
 
-    /// Sets the speed of a tty and forgets what it has received.
+    /// Sets the speed of a tty once all that was written has gone out, and forgets what it has received.
     pub(crate) fn set_baud(&self, baud: u32) -> Result<(), PipeError> {
         const DOING: &str = "setting the speed of";
+        let tty = self.fd.clone();
+        match within(DRAIN, move || tcdrain(&*tty)) {
+            Some(drained) => drained.map_err(|errno| self.failed(errno, DOING))?,
+            None => {
+                // This also lets the thread go that waits.
+                let _ = tcflush(&*self.fd, QueueSelector::OFlush);
+                return Err(self.error(PipeErrorKind::TimedOut, None, "draining"));
+            }
+        }
         let set = || {
             let mut settings = tcgetattr(&*self.fd)?;
             settings.set_speed(baud)?;
@@ -32,6 +46,13 @@ impl FdPipe {
             tcflush(&*self.fd, QueueSelector::IFlush)
         };
         set().map_err(|errno| self.failed(errno, DOING))
+    }
+
+    /// The speed of a tty in baud; of a pseudo-terminal's master, the one that the host has set.
+    pub(crate) fn baud(&self) -> Result<u32, PipeError> {
+        tcgetattr(&*self.fd)
+            .map(|settings| settings.output_speed())
+            .map_err(|errno| self.failed(errno, "asking for the speed of"))
     }
 
     /// Waits until `wanted` is possible.
@@ -104,7 +125,7 @@ impl Pipe for FdPipe {
 }
 
 /// The moment `timeout` from now; a year stands for spans that the clock cannot hold.
-fn after(timeout: Duration) -> Instant {
+pub(crate) fn after(timeout: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     Instant::now() + timeout.min(YEAR)
 }

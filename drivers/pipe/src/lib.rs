@@ -6,8 +6,8 @@
 
 mod fd;
 pub mod hid;
-mod limit;
 pub mod hotplug;
+mod limit;
 pub mod links;
 mod node;
 pub mod ports;
@@ -15,11 +15,11 @@ pub mod pty;
 pub mod recover;
 mod serial;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod unix;
 pub mod usb;
 pub mod video;
-#[cfg(test)]
-mod tests;
 
 pub use serial::SerialPipe;
 pub use tcp::TcpPipe;

@@ -25,6 +25,14 @@ impl PtyPipe {
     pub fn slave_path(&self) -> &Path {
         &self.1
     }
+
+    /// The speed in baud that the host has set. A pseudo-terminal keeps to none: a device that wants to must do so itself.
+    ///
+    /// # Errors
+    /// `Os` when the system cannot tell.
+    pub fn host_baud(&self) -> Result<u32, PipeError> {
+        self.0.baud()
+    }
 }
 
 struct Pty {
