@@ -69,9 +69,9 @@ static int look(void *device, unsigned within_ms, const biotrust_cancel *cancel,
     }
     for (int y = 0; y < HEIGHT; y++) {
         for (int x = 0; x < WIDTH; x++) {
-            /* Faint ridges every 9 pixels around a core, in an oval: not the best that a finger can give. */
+            /* Ridges every 9 pixels around a core, in an oval. */
             double dx = x - WIDTH / 2.0, dy = y - HEIGHT / 2.0;
-            double ridge = 200.0 + 25.0 * sin(sqrt(dx * dx + dy * dy * 0.7) * 6.2831853 / 9.0);
+            double ridge = 128.0 + 100.0 * sin(sqrt(dx * dx + dy * dy * 0.7) * 6.2831853 / 9.0);
             int inside = dx * dx / (150.0 * 150.0) + dy * dy / (190.0 * 190.0) < 1.0;
             sight->pixels[y * WIDTH + x] = inside ? (uint8_t)ridge : 255;
         }

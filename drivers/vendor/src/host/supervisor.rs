@@ -163,8 +163,8 @@ impl Keeper {
             Err(error) => return error.to_string(),
         };
         let ended = self.converse();
-        // The connection may end a moment before the process does.
-        let own = process.as_mut().and_then(|process| {
+        // The connection may end a moment before the process does. Where it was us who ended it, it says nothing.
+        let own = process.as_mut().filter(|_| ended.kind == DeviceErrorKind::Gone).and_then(|process| {
             let _ = self.stop.wait(Duration::from_millis(20));
             process.ended()
         });
