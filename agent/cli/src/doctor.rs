@@ -78,6 +78,8 @@ impl Finding {
     }
 }
 
+pub(crate) use configuration::DEFAULT_FILE as DEFAULT_CONFIGURATION;
+
 /// Where the packaged daemon keeps its state.
 const DEFAULT_STATE: &str = "/var/lib/biotrust";
 

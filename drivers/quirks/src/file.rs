@@ -75,6 +75,7 @@ pub(crate) fn parse(name: &Path, text: &str) -> Result<Vec<Entry>, QuirkError> {
         |(span, why): Wrong| QuirkError { file: name.to_owned(), at: Some(position(text, span.start)), why };
     let file: File = toml::from_str(text)
         .map_err(|error| located((error.span().unwrap_or(0..0), error.message().trim().to_owned())))?;
+    known_driver(&file.driver).map_err(located)?;
     let mut entries: Vec<Entry> = Vec::new();
     for device in file.device {
         let span = device.name.span();
@@ -87,12 +88,16 @@ pub(crate) fn parse(name: &Path, text: &str) -> Result<Vec<Entry>, QuirkError> {
     Ok(entries)
 }
 
-fn entry(driver: &Spanned<String>, device: Device) -> Result<Entry, Wrong> {
+fn known_driver(driver: &Spanned<String>) -> Result<(), Wrong> {
     if !known::DRIVERS.contains(&driver.get_ref().as_str()) {
         let why =
             format!("there is no driver {:?}; there are {}", driver.get_ref(), known::DRIVERS.join(", "));
         return Err((driver.span(), why));
     }
+    Ok(())
+}
+
+fn entry(driver: &Spanned<String>, device: Device) -> Result<Entry, Wrong> {
     let name = read(&device.name, name)?;
     let settings = device.settings.into_iter().map(|(key, value)| setting(driver.get_ref(), key, value));
     let entry = Entry {
