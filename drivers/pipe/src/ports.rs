@@ -2,23 +2,20 @@
 
 use biotrust_driver_api::{Bus, Node, PipeError, PipeErrorKind, Port};
 
-use crate::{SerialPipe, hid, usb, video};
+use crate::{SerialPipe, UnixPipe, hid, usb, video};
 
 /// Opens `node` in the way of its bus. Blocks for milliseconds.
 ///
 /// # Errors
-/// `PermissionDenied` that says what to do, `Gone`, `InUse`; `Os` also for a vendor's process, which is no node.
+/// `PermissionDenied` that says what to do, `Gone`, `InUse`, `Os`.
 pub fn open(node: &Node) -> Result<Port, PipeError> {
     match node.bus {
         Bus::Serial => SerialPipe::open(&node.path).map(|line| Port::Serial(Box::new(line))),
         Bus::Usb => usb::open(&node.path, &usb_name(node)).map(Port::Usb),
         Bus::Hid => hid::open(&node.path).map(Port::Hid),
         Bus::Video => video::open(&node.path).map(Port::Video),
-        Bus::Vendor => Err(PipeError {
-            kind: PipeErrorKind::Os,
-            os: None,
-            doing: format!("opening {} (it belongs to a vendor's process and has no node)", node.place),
-        }),
+        // The socket of a vendor's driver.
+        Bus::Vendor => UnixPipe::connect(&node.path).map(|pipe| Port::pipe(Box::new(pipe))),
     }
 }
 
@@ -55,7 +52,12 @@ mod tests {
             let error = open(&Node { bus, ..usb_node() }).unwrap_err();
             assert_eq!(error.kind, PipeErrorKind::Gone, "{error}");
         }
-        assert_eq!(open(&Node { bus: Bus::Vendor, ..usb_node() }).unwrap_err().kind, PipeErrorKind::Os);
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("driver.sock");
+        let socket = || Node { bus: Bus::Vendor, path: path.clone(), ..usb_node() };
+        assert_eq!(open(&socket()).unwrap_err().kind, PipeErrorKind::Gone, "nobody listens");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(open(&socket()).unwrap().bus(), Bus::Serial);
     }
 
     #[test]
