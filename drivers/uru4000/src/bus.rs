@@ -1,14 +1,15 @@
 //! The reader at the other end of a USB port: registers, events, images, and what to do when one of them fails.
 //!
 //! Every call blocks for its own time at most. A read of the interrupt endpoint is always under way, so that no event is
-//! lost between two looks. A halted endpoint is freed, a reader that fails again and again without anything good in
-//! between is reset and given up as `Gone`: what comes back is found anew.
+//! lost between two looks. What fails and may be tried again is told to [`UsbRecovery`], which frees halted endpoints and
+//! resets a reader that fails again and again: it is then `Gone`, and what comes back is found anew.
 
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{
     DeviceError, DeviceErrorKind, EndpointKind, Interface, PipeError, PipeErrorKind, UsbPort,
 };
+use biotrust_pipe::recover::{Resets, UsbRecovery};
 
 use crate::event::{self, Event};
 use crate::image::TRANSFER;
@@ -18,26 +19,29 @@ use crate::register::{HwStat, Info, Mode, Register};
 const INTERFACE: (u8, u8, u8) = (0xff, 0xff, 0xff);
 /// How long a control request may take. The reader answers within milliseconds.
 const CONTROL: Duration = Duration::from_millis(200);
-/// Failures in a row after which the reader is reset.
-const FAILURES: u32 = 3;
+/// The endpoint of control requests, which has no halt.
+const CONTROL_ENDPOINT: u8 = 0;
+
+/// An endpoint, and how it has fared: that one works excuses no failure of another.
+struct Lane {
+    address: u8,
+    recovery: UsbRecovery,
+}
 
 /// The reader's end of the bus.
 pub(crate) struct Bus {
     port: Box<dyn UsbPort>,
-    /// Address of the interrupt endpoint.
-    events: u8,
-    /// Address of the bulk endpoint.
-    images: u8,
-    /// Failures since the last thing that went well.
-    failures: u32,
+    control: Lane,
+    events: Lane,
+    images: Lane,
 }
 
 impl Bus {
-    /// Takes the interface of a reader.
+    /// Takes the interface of a reader at `place`.
     ///
     /// # Errors
     /// `Unsupported` when the device has no such interface; what the port says.
-    pub(crate) fn open(port: Box<dyn UsbPort>) -> Result<Self, DeviceError> {
+    pub(crate) fn open(port: Box<dyn UsbPort>, resets: &Resets, place: &str) -> Result<Self, DeviceError> {
         let fits = |one: &&Interface| (one.class, one.sub_class, one.protocol) == INTERFACE;
         let interface = port.interfaces().iter().find(fits).ok_or_else(|| stranger(port.as_ref()))?;
         let number = interface.number;
@@ -49,8 +53,9 @@ impl Bus {
         else {
             return Err(stranger(port.as_ref()));
         };
-        port.claim(number).map_err(|error| failed("taking the interface", error))?;
-        Ok(Self { port, events, images, failures: 0 })
+        port.claim(number).map_err(failed)?;
+        let lane = |address| Lane { address, recovery: UsbRecovery::new(resets.clone(), place) };
+        Ok(Self { port, control: lane(CONTROL_ENDPOINT), events: lane(events), images: lane(images) })
     }
 
     /// Name for messages.
@@ -89,119 +94,100 @@ impl Bus {
     /// The next event, should one come within `wait`.
     pub(crate) fn event(&mut self, wait: Duration) -> Result<Option<Event>, DeviceError> {
         self.listen()?;
-        match self.port.complete(self.events, wait) {
-            Ok(packet) => {
-                self.listen()?;
-                Ok(Event::parse(&packet))
-            }
-            Err(error) if error.kind == PipeErrorKind::TimedOut => Ok(None),
-            Err(error) if error.kind == PipeErrorKind::Stalled => {
-                self.free(self.events)?;
-                self.bad(failed("waiting for an event", error))?;
-                Ok(None)
-            }
-            Err(error) => Err(failed("waiting for an event", error)),
+        let packet = await_transfer(self.port.as_ref(), &mut self.events, wait)?;
+        if packet.is_some() {
+            self.events.recovery.worked();
+            self.listen()?;
         }
+        Ok(packet.and_then(|packet| Event::parse(&packet)))
     }
 
     /// Keeps a read of the interrupt endpoint under way.
     pub(crate) fn listen(&mut self) -> Result<(), DeviceError> {
-        if self.port.pending(self.events) == 0 {
-            let submitted = self.port.submit(self.events, event::PACKET);
-            return submitted.map_err(|error| failed("listening for events", error));
+        if self.port.pending(self.events.address) == 0 {
+            self.port.submit(self.events.address, event::PACKET).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Asks for an image; before the mode is set in which it is sent.
     pub(crate) fn ask_image(&mut self) -> Result<(), DeviceError> {
-        if self.port.pending(self.images) == 0 {
-            let submitted = self.port.submit(self.images, TRANSFER);
-            return submitted.map_err(|error| failed("asking for an image", error));
+        if self.port.pending(self.images.address) == 0 {
+            self.port.submit(self.images.address, TRANSFER).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// The transfer of an image, should it be complete within `wait`. A halt counts as a failure; then it has to be asked
-    /// for anew.
+    /// The transfer of an image, should it be complete within `wait`. After a failure it has to be asked for anew.
     pub(crate) fn image(&mut self, wait: Duration) -> Result<Option<Vec<u8>>, DeviceError> {
-        match self.port.complete(self.images, wait) {
-            Ok(transfer) => Ok(Some(transfer)),
-            Err(error) if error.kind == PipeErrorKind::TimedOut => Ok(None),
-            Err(error) if error.kind == PipeErrorKind::Stalled => {
-                self.free(self.images)?;
-                self.bad(failed("waiting for an image", error))?;
-                Ok(None)
-            }
-            Err(error) => Err(failed("waiting for an image", error)),
-        }
+        await_transfer(self.port.as_ref(), &mut self.images, wait)
     }
 
     /// Whether an image has been asked for and has neither come nor been called off.
     pub(crate) fn awaits_image(&self) -> bool {
-        self.port.pending(self.images) > 0
+        self.port.pending(self.images.address) > 0
     }
 
     /// Nobody wants the image any more.
     pub(crate) fn drop_image(&self) {
-        self.port.cancel(self.images);
+        self.port.cancel(self.images.address);
     }
 
-    /// Something came as it should.
-    pub(crate) const fn good(&mut self) {
-        self.failures = 0;
+    /// The transfer was an image.
+    pub(crate) fn good_image(&mut self) {
+        self.images.recovery.worked();
     }
 
-    /// Something failed that may be tried again; an error when that is often enough. The reader has then been reset.
-    pub(crate) fn bad(&mut self, error: DeviceError) -> Result<(), DeviceError> {
-        self.failures += 1;
-        if self.failures < FAILURES {
-            return Ok(());
-        }
-        let reset = match self.port.reset() {
-            Ok(()) => "it has been reset",
-            Err(_) => "it could not be reset",
-        };
-        let why = format!("{}: {FAILURES} failures in a row, {reset}; the last: {error}", self.name());
-        Err(DeviceError { kind: DeviceErrorKind::Gone, message: why, source: Some(Box::new(error)) })
-    }
-
-    fn free(&self, endpoint: u8) -> Result<(), DeviceError> {
-        self.port.clear_halt(endpoint).map_err(|error| failed("ending a halt", error))
+    /// An image did not come (`TimedOut`), or was none (`Os`). `Ok`: try again.
+    ///
+    /// # Errors
+    /// `Gone` when that happens again and again: the reader was reset or given up.
+    pub(crate) fn bad_image(&mut self, kind: PipeErrorKind, what: String) -> Result<(), DeviceError> {
+        treat(self.port.as_ref(), &mut self.images, &PipeError { kind, os: None, doing: what })
     }
 
     fn read<const N: usize>(&mut self, register: Register) -> Result<[u8; N], DeviceError> {
         loop {
             let mut value = [0; N];
             let error = match self.port.control_in(register.request(), &mut value, CONTROL) {
-                Ok(got) if got == N => return Ok(value),
-                Ok(got) => {
-                    let why = format!("{}: {got} bytes of register {register:?}, which has {N}", self.name());
-                    DeviceError::new(DeviceErrorKind::Protocol, why)
+                Ok(got) if got == N => {
+                    self.control.recovery.worked();
+                    return Ok(value);
                 }
-                Err(error) => passing(failed(&format!("reading register {register:?}"), error))?,
+                Ok(got) => {
+                    let doing = format!("reading register {register:?}: {got} of {N} bytes came");
+                    PipeError { kind: PipeErrorKind::Os, os: None, doing }
+                }
+                Err(error) => error,
             };
-            self.bad(error)?;
+            treat(self.port.as_ref(), &mut self.control, &error)?;
         }
     }
 
     fn write(&mut self, register: Register, value: &[u8]) -> Result<(), DeviceError> {
-        loop {
-            let error = match self.port.control_out(register.request(), value, CONTROL) {
-                Ok(()) => return Ok(()),
-                Err(error) => passing(failed(&format!("writing register {register:?}"), error))?,
-            };
-            self.bad(error)?;
+        while let Err(error) = self.port.control_out(register.request(), value, CONTROL) {
+            treat(self.port.as_ref(), &mut self.control, &error)?;
         }
+        self.control.recovery.worked();
+        Ok(())
     }
 }
 
-/// An error that may go away when it is tried again.
-fn passing(error: DeviceError) -> Result<DeviceError, DeviceError> {
-    match error.kind {
-        DeviceErrorKind::TimedOut | DeviceErrorKind::Protocol => Ok(error),
-        _ => Err(error),
+/// What comes may take its time: only another failure is one.
+fn await_transfer(
+    port: &dyn UsbPort,
+    lane: &mut Lane,
+    wait: Duration,
+) -> Result<Option<Vec<u8>>, DeviceError> {
+    match port.complete(lane.address, wait) {
+        Ok(transfer) => Ok(Some(transfer)),
+        Err(error) if error.kind == PipeErrorKind::TimedOut => Ok(None),
+        Err(error) => treat(port, lane, &error).map(|()| None),
     }
+}
+
+fn treat(port: &dyn UsbPort, lane: &mut Lane, error: &PipeError) -> Result<(), DeviceError> {
+    lane.recovery.treat(port, lane.address, error, Instant::now()).map_err(failed)
 }
 
 fn stranger(port: &dyn UsbPort) -> DeviceError {
@@ -212,7 +198,7 @@ fn stranger(port: &dyn UsbPort) -> DeviceError {
     DeviceError::new(DeviceErrorKind::Unsupported, why)
 }
 
-fn failed(doing: &str, error: PipeError) -> DeviceError {
+fn failed(error: PipeError) -> DeviceError {
     let kind = match error.kind {
         PipeErrorKind::Gone => DeviceErrorKind::Gone,
         PipeErrorKind::TimedOut => DeviceErrorKind::TimedOut,
@@ -220,7 +206,7 @@ fn failed(doing: &str, error: PipeError) -> DeviceError {
         PipeErrorKind::InUse => DeviceErrorKind::InUse,
         PipeErrorKind::Stalled | PipeErrorKind::Os => DeviceErrorKind::Protocol,
     };
-    DeviceError::caused(kind, format!("{doing} failed"), error)
+    DeviceError::new(kind, error.to_string())
 }
 
 /// Time from now until `end`, `most` at most.

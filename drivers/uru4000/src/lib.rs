@@ -25,6 +25,7 @@ use biotrust_driver_api::{
 use biotrust_imaging::Dpi;
 use biotrust_model::time::Clock;
 use biotrust_model::{DeviceSubType, Modality, Purpose, SubId};
+use biotrust_pipe::recover::Resets;
 use biotrust_sensor::{Kind, describe};
 
 use bus::Bus;
@@ -38,13 +39,15 @@ const RECORD_DPI: std::ops::RangeInclusive<u16> = 490..=1010;
 /// Opens U.are.U readers.
 pub struct Uru4000Factory {
     clock: Arc<dyn Clock>,
+    /// Resets of readers, by place.
+    resets: Resets,
 }
 
 impl Uru4000Factory {
     /// Images are dated by `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self { clock, resets: Resets::default() }
     }
 }
 
@@ -66,7 +69,8 @@ impl DriverFactory for Uru4000Factory {
         };
         let habits = habits(&found.quirks)?;
         let until = Instant::now() + timeout;
-        let (reader, info) = Reader::start(Bus::open(port)?, habits, until)?;
+        let bus = Bus::open(port, &self.resets, &found.node.place)?;
+        let (reader, info) = Reader::start(bus, habits, until)?;
         let description = describe(
             found,
             &Kind {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use biotrust_driver_api::{Cancel, DeviceError, DeviceErrorKind, SelfReport};
+use biotrust_driver_api::{Cancel, DeviceError, DeviceErrorKind, PipeErrorKind, SelfReport};
 use biotrust_imaging::Dpi;
 use biotrust_model::DeviceStatus;
 use biotrust_sensor::{Seen, Sensor};
@@ -158,8 +158,7 @@ impl Reader {
             }
             (Some(Event::FailureImminent), _) => {
                 self.state = State::Off;
-                let why = format!("{} announces its failure", self.bus.name());
-                self.bus.bad(DeviceError::new(DeviceErrorKind::Internal, why))?;
+                self.bus.bad_image(PipeErrorKind::Os, "the reader announces that it will fail".to_owned())?;
             }
             _ => {}
         }
@@ -177,15 +176,16 @@ impl Reader {
         while let Some(transfer) = self.transfer(until, cancel)? {
             match self.unscramble(transfer) {
                 Ok(scan) => {
-                    let image = scan.picture(self.habits.turned).map_err(|error| self.no_image(error))?;
-                    self.bus.good();
+                    let image = scan.picture(self.habits.turned).map_err(|error| {
+                        DeviceError::caused(DeviceErrorKind::Internal, "no picture of an image", error)
+                    })?;
+                    self.bus.good_image();
                     self.bus.set_mode(Mode::AwaitFingerOff)?;
                     self.state = State::Taken;
                     return Ok(Some(Seen::Finger { image, density: self.habits.density }));
                 }
                 Err(Failed::Image(error)) => {
-                    let error = self.no_image(error);
-                    self.bus.bad(error)?;
+                    self.bus.bad_image(PipeErrorKind::Os, format!("reading an image: {error}"))?;
                 }
                 Err(Failed::Device(error)) => return Err(error),
             }
@@ -214,8 +214,8 @@ impl Reader {
             }
             if self.bus.awaits_image() {
                 self.bus.drop_image();
-                let why = format!("{}: no image within {} ms", self.bus.name(), IMAGE.as_millis());
-                self.bus.bad(DeviceError::new(DeviceErrorKind::TimedOut, why))?;
+                let what = format!("waiting {} ms for an image", IMAGE.as_millis());
+                self.bus.bad_image(PipeErrorKind::TimedOut, what)?;
             }
             self.hear(Duration::ZERO)?;
             if self.state != State::Pressed {
@@ -236,11 +236,6 @@ impl Reader {
         Ok(scan)
     }
 
-    fn no_image(&self, error: ScanError) -> DeviceError {
-        let why = format!("{} sent no image: {error}", self.bus.name());
-        DeviceError::caused(DeviceErrorKind::Protocol, why, error)
-    }
-
     /// Remembers that there is nobody left to be switched off.
     fn note<T>(&mut self, result: Result<T, DeviceError>) -> Result<T, DeviceError> {
         if let Err(error) = &result {
@@ -252,7 +247,6 @@ impl Reader {
 
     fn report(&mut self) -> Result<SelfReport, DeviceError> {
         let stat = self.bus.hw_stat()?;
-        self.bus.good();
         self.hear(Duration::ZERO)?;
         if self.state == State::Clear {
             self.switch_off()?;
