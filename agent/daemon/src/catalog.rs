@@ -9,14 +9,21 @@ use biotrust_ftm_tpm::{Options, TpmFtm};
 use biotrust_link::driver::LinkFactory;
 use biotrust_model::evidence::FtmKind;
 use biotrust_model::time::Clock;
+use biotrust_uru4000::Uru4000Factory;
+use biotrust_vendor_driver::host::VendorFactory;
 
 /// Version of this service, as devices and clients are told.
 pub const SERVICE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The drivers for serial lines, in the order in which they are tried.
+/// The drivers. Quirk files and the configuration name one for each device; those that do no harm to a stranger are tried
+/// on lines of which nothing is known, in this order.
 #[must_use]
 pub fn drivers(clock: &Arc<dyn Clock>) -> Vec<Box<dyn DriverFactory>> {
-    vec![Box::new(LinkFactory::new(Arc::clone(clock)))]
+    vec![
+        Box::new(LinkFactory::new(Arc::clone(clock))),
+        Box::new(Uru4000Factory::new(Arc::clone(clock))),
+        Box::new(VendorFactory::new(Arc::clone(clock))),
+    ]
 }
 
 /// Where the device keys of this host live.

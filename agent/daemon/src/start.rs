@@ -3,6 +3,8 @@
 //! Blocking (files), at the start only. [`trust`] is a step of its own, so that `--check-config` reads every file that
 //! the daemon would.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +15,10 @@ use biotrust_certs::{AdopterStore, DeviceStore, FtmStore};
 use biotrust_driver_api::Ftm;
 use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 use biotrust_quirks::{Book, Loaded};
+use biotrust_vendor_driver::host::{DriverConfig, Start};
 
 use crate::catalog::{self, FtmSettings, TpmSettings};
-use crate::config::{self, Config};
+use crate::config::{self, Config, VendorDriver, VendorStart};
 use crate::encryption::Keeper;
 use crate::fleet::{Attestation, FixedPort, Fleet, Settings, Sources, Trust};
 use crate::management::Manager;
@@ -105,6 +108,7 @@ pub fn fleet(
     Ok(fleet)
 }
 
+/// Where devices are looked for.
 fn sources(config: &Config) -> anyhow::Result<Sources> {
     let fixed =
         |port: &config::SerialPort| FixedPort { path: port.path.clone(), driver: port.driver.clone() };
@@ -113,7 +117,27 @@ fn sources(config: &Config) -> anyhow::Result<Sources> {
         ports: config.serial.port.iter().map(fixed).collect(),
         buses: config.buses.watch.clone(),
         quirks: Some(quirks(&config.quirks)?),
+        vendors: vendors(config)?,
     })
+}
+
+/// Drivers of vendors; the sockets of those that the daemon starts lie beside its own, where no other user may look.
+fn vendors(config: &Config) -> anyhow::Result<Vec<DriverConfig>> {
+    let runtime = config.control.socket.with_file_name("drivers");
+    let commands = |driver: &VendorDriver| matches!(driver.start, VendorStart::Command { .. });
+    if config.vendor.driver.iter().any(commands) {
+        DirBuilder::new().recursive(true).mode(0o700).create(&runtime).with_context(|| {
+            format!("cannot make {} for the sockets of [[vendor.driver]]", runtime.display())
+        })?;
+    }
+    let start = |start: &VendorStart| match start.clone() {
+        VendorStart::Socket(socket) => Start::Socket(socket),
+        VendorStart::Command { argv, user } => Start::Command { argv, user, runtime: runtime.clone() },
+    };
+    let drivers = config.vendor.driver.iter();
+    Ok(drivers
+        .map(|driver| DriverConfig { name: driver.name.clone(), start: start(&driver.start) })
+        .collect())
 }
 
 /// Where the keys of this host live.

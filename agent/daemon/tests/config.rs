@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use biotrust_daemon::config::{Config, ConfigError, FtmBackend, LogFormat, ServedPurpose, load};
+use biotrust_daemon::config::{Config, ConfigError, FtmBackend, LogFormat, ServedPurpose, VendorStart, load};
 use biotrust_driver_api::{Bus, DigitalIdKey};
 use biotrust_model::{Env, Language, ProblemKind};
 
@@ -145,6 +145,13 @@ fn every_key_is_read() {
             [[serial.port]]
             path = "/dev/ttyNOT-THERE"
             driver = "r30x"
+            [[vendor.driver]]
+            name = "acme"
+            socket = "/run/biotrust-driver/acme.sock"
+            [[vendor.driver]]
+            name = "other-1"
+            command = ["/opt/other/driver", "--quiet"]
+            user = "other"
             [state]
             directory = "/not/there"
             [control]
@@ -189,6 +196,15 @@ fn every_key_is_read() {
     assert_eq!((fetch.interval, fetch.domains.len()), (Duration::from_secs(600), 1));
     assert_eq!(fetch.token.unwrap().client_id, "mosip-regproc-client");
     assert_eq!(config.buses.watch, [Bus::Usb, Bus::Video]);
+    let starts: Vec<_> = config.vendor.driver.iter().map(|driver| driver.start.clone()).collect();
+    let argv = ["/opt/other/driver", "--quiet"].map(String::from).to_vec();
+    assert_eq!(
+        starts,
+        [
+            VendorStart::Socket("/run/biotrust-driver/acme.sock".into()),
+            VendorStart::Command { argv, user: Some("other".into()) }
+        ]
+    );
     assert_eq!(config.quirks.directories, [Path::new("/not/there")]);
     assert_eq!(config.quirks.enable, ["uvc-camera"]);
     let port = &config.serial.port[0];
@@ -271,6 +287,27 @@ fn what_cannot_be_is_refused_with_its_place_and_what_can() {
         ("[buses]\nwatch = [\"usb\", \"i2c\"]\n", "2:9", "`i2c` is none of `serial`, `usb`, `hid`, `video`"),
         ("[buses]\nwatch = \"usb\"\n", "2:9", "expected a sequence"),
         ("[quirks]\ndirectories = [\"quirks.d\"]\n", "2:15", "`quirks.d` is not an absolute path"),
+        ("[[vendor.driver]]\nname = \"A b\"\n", "1:1", "`A b` is no name of a driver"),
+        ("[[vendor.driver]]\nname = \"a\"\n", "1:1", "give either `socket` or `command`"),
+        (
+            "[[vendor.driver]]\nname = \"a\"\nsocket = \"/s\"\nuser = \"u\"\n",
+            "1:1",
+            "whom a driver behind a `socket` runs as",
+        ),
+        ("[[vendor.driver]]\nname = \"a\"\nsocket = \"s\"\n", "1:1", "`s` is not an absolute path"),
+        ("[[vendor.driver]]\nname = \"a\"\ncommand = [\"d\"]\n", "1:1", "the absolute path of a program"),
+        ("[[vendor.driver]]\nname = \"a\"\ncommand = []\n", "1:1", "the absolute path of a program"),
+        ("[[vendor.driver]]\nname = \"a\"\ncommand = [\"/d\"]\n", "1:1", "give the `user` that it runs as"),
+        (
+            "[[vendor.driver]]\nname = \"a\"\ncommand = [\"/d\"]\nuser = \"u\"\nsame_user = true\n",
+            "1:1",
+            "exclude each other",
+        ),
+        (
+            "[[vendor.driver]]\nname = \"a\"\nsocket = \"/s\"\n[[vendor.driver]]\nname = \"a\"\nsocket = \"/t\"\n",
+            "1:1",
+            "driver `a` is there twice",
+        ),
         ("[quirks]\nenable = true\n", "2:10", "expected a sequence"),
         ("[[serial.port]]\n", "1:1", "missing field `path`"),
         (
@@ -366,7 +403,7 @@ fn the_document_lists_every_key() {
         }
     }
     assert!(count > 30, "the test has seen {count} keys only");
-    for table in ["[[serial.port]]", "[encryption.fetch]", "[encryption.fetch.token]"] {
+    for table in ["[[serial.port]]", "[[vendor.driver]]", "[encryption.fetch]", "[encryption.fetch.token]"] {
         for key in keys(table) {
             assert!(text.contains(&format!("`{key}`")), "{table} {key} is not explained");
         }

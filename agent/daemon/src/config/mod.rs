@@ -23,7 +23,7 @@ use biotrust_model::{Env, Language};
 use serde::Deserialize;
 
 pub use attestation::{Attestation, Ftm, FtmBackend, Metadata};
-pub use devices::{Buses, Quirks, Serial, SerialPort};
+pub use devices::{Buses, Quirks, Serial, SerialPort, Vendor, VendorDriver, VendorStart};
 pub use encryption::{Encryption, Fetch, Token};
 pub use error::ConfigError;
 pub use load::{Loaded, load};
@@ -59,6 +59,8 @@ pub struct Config {
     pub quirks: Quirks,
     /// Serial lines with devices.
     pub serial: Serial,
+    /// Drivers of vendors.
+    pub vendor: Vendor,
     /// What survives a restart.
     pub state: State,
     /// The socket for `biotrust` and the management server.

@@ -12,7 +12,7 @@ use biotrust_driver_api::{Bus, DigitalIdKey};
 use biotrust_model::{Env, Purpose};
 use serde::{Deserialize, Deserializer, de};
 
-use super::SerialPort;
+use super::{SerialPort, VendorDriver};
 
 /// First port that clients scan.
 pub const FIRST_PORT: u16 = 4501;
@@ -322,6 +322,17 @@ pub(super) fn distinct_lines<'de, D: Deserializer<'de>>(
             Err(de::Error::custom(format!("`{}` is there twice: list each line once", twice.path.display())))
         }
         None => Ok(lines),
+    }
+}
+
+pub(super) fn distinct_drivers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<VendorDriver>, D::Error> {
+    let drivers = Vec::<VendorDriver>::deserialize(deserializer)?;
+    let mut seen = BTreeSet::new();
+    match drivers.iter().find(|driver| !seen.insert(&driver.name)) {
+        Some(twice) => Err(de::Error::custom(format!("driver `{}` is there twice", twice.name))),
+        None => Ok(drivers),
     }
 }
 

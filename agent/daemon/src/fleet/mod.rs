@@ -162,14 +162,18 @@ impl Fleet {
         let _ = tokio::time::timeout(limit, done.wait_for(|done| *done)).await;
     }
 
-    /// Waits until all drivers have closed their devices and the FTM has done what was asked of it, or `limit` is over.
+    /// Waits until all drivers have closed their devices, those of vendors have ended, and the FTM has done what was asked of it, or `limit` is over.
     pub async fn closed(&self, limit: Duration) {
         let inner = Arc::clone(&self.0);
         let all = async {
             let mut open = self.0.open_sessions.subscribe();
             let _ = open.wait_for(|open| *open == 0).await;
             // a library that is torn out of its work at exit can take the process down with it
-            let _ = tokio::task::spawn_blocking(move || inner.ftm.end()).await;
+            let _ = tokio::task::spawn_blocking(move || {
+                sources::end_vendors(&inner);
+                inner.ftm.end();
+            })
+            .await;
         };
         let _ = tokio::time::timeout(limit, all).await;
     }

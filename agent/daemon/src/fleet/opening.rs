@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use biotrust_driver_api::{
-    DeviceError, DeviceErrorKind, DeviceEvent, DriverFactory, EventSink, Node, Opened, PipeError,
+    Bus, DeviceError, DeviceErrorKind, DeviceEvent, DriverFactory, EventSink, Node, Opened, PipeError,
     PipeErrorKind, Port,
 };
 use biotrust_model::{DeviceId, DeviceIdentity};
-use biotrust_pipe::ports;
+use biotrust_pipe::{UnixPipe, ports};
 
 use super::roster::{Origin, Spot};
 use super::state::Event;
@@ -85,7 +85,7 @@ fn open_with(
     let Spot { found, driver, origin } = spot;
     let fits = |factory: &&Box<dyn DriverFactory>| match driver {
         Some(name) => factory.name() == name,
-        None => found.node.bus == biotrust_driver_api::Bus::Serial && factory.tries_unknown_lines(),
+        None => found.node.bus == Bus::Serial && factory.tries_unknown_lines(),
     };
     let limit = if driver.is_some() { OPEN } else { TRY };
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for it");
@@ -100,7 +100,11 @@ fn open_with(
 }
 
 fn port(node: &Node) -> Result<Port, PipeError> {
-    ports::open(node)
+    match node.bus {
+        // the driver's socket: each connection is one device
+        Bus::Vendor => UnixPipe::connect(&node.path).map(|pipe| Port::pipe(Box::new(pipe))),
+        Bus::Serial | Bus::Usb | Bus::Hid | Bus::Video => ports::open(node),
+    }
 }
 
 /// A port that could not be opened, and what to do where that is known.

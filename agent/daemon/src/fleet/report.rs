@@ -31,6 +31,12 @@ impl Fleet {
         self.0.sources.buses.left_alone()
     }
 
+    /// How the drivers of vendors are.
+    #[must_use]
+    pub fn vendor_drivers(&self) -> Vec<Value> {
+        self.0.sources.vendors.report()
+    }
+
     /// What somebody should know who looks after this host, beyond the state of single devices.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {

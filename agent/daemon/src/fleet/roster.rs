@@ -21,6 +21,8 @@ pub(super) enum Origin {
     Fixed,
     /// A bus of this host.
     Bus,
+    /// A vendor's driver.
+    Vendor,
 }
 
 /// A place with something to open, and by whom.

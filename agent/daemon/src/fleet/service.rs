@@ -32,7 +32,12 @@ impl http::Service for Fleet {
 
 impl control::Service for Fleet {
     fn status(&self) -> Value {
-        json!({"devices": Self::status(self), "left_alone": self.left_alone(), "notices": self.notices()})
+        json!({
+            "devices": Self::status(self),
+            "left_alone": self.left_alone(),
+            "vendor_drivers": self.vendor_drivers(),
+            "notices": self.notices(),
+        })
     }
 
     async fn wait(&self, condition: WaitFor, timeout: Duration) -> Result<(), ControlError> {

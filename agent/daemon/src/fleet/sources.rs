@@ -5,6 +5,7 @@
 
 pub(super) mod hotplug;
 mod links;
+pub(super) mod vendor;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use biotrust_driver_api::{Bus, Found, Node};
 use biotrust_pipe::hotplug::{Hotplug, HotplugError};
 use biotrust_pipe::links::{LinkWatcher, WatchError};
 use biotrust_quirks::Loaded;
+use biotrust_vendor_driver::host::{DriverConfig, Supervisor};
 
 use super::roster::{self, Origin, Spot};
 use super::{Inner, locked};
@@ -30,6 +32,8 @@ pub struct Sources {
     pub buses: Vec<Bus>,
     /// What is known of device models; nothing that is found on a bus is opened without it.
     pub quirks: Option<Loaded>,
+    /// Drivers of vendors, as processes.
+    pub vendors: Vec<DriverConfig>,
 }
 
 /// A line that is always there.
@@ -50,6 +54,14 @@ pub enum SourceError {
     /// The buses.
     #[error("[buses] watch: {0}")]
     Buses(#[from] HotplugError),
+    /// A driver of a vendor.
+    #[error("[[vendor.driver]] {name}: {source}")]
+    Vendor {
+        /// Which.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A fixed line names a driver that is not there.
     #[error("[[serial.port]] {}: there is no driver \"{driver}\"; there are {known}", path.display())]
     NoSuchDriver {
@@ -70,13 +82,15 @@ pub(super) struct Running {
     pub(super) links_lost: AtomicBool,
     pub(super) buses: hotplug::Buses,
     hotplug: Mutex<Option<Hotplug>>,
+    pub(super) vendors: vendor::States,
+    supervisors: Mutex<Vec<Supervisor>>,
     /// Sources whose first look is not over.
     looking: Mutex<BTreeSet<Origin>>,
 }
 
 /// Starts all sources.
 pub(super) fn start(inner: &Arc<Inner>, sources: Sources) -> Result<(), SourceError> {
-    let Sources { links, ports, buses, quirks } = sources;
+    let Sources { links, ports, buses, quirks, vendors } = sources;
     let running = &inner.sources;
     for port in &ports {
         known_driver(inner, port)?;
@@ -104,14 +118,20 @@ pub(super) fn start(inner: &Arc<Inner>, sources: Sources) -> Result<(), SourceEr
     if !buses.is_empty() {
         hotplug::watch(inner)?;
     }
-    Ok(())
+    vendor::start(inner, vendors)
 }
 
-/// Ends all sources. May wait for a source's thread, but for no device.
+/// Ends the watchers. May wait for a watcher's thread, but for no device.
 pub(super) fn stop(inner: &Inner) {
     let running = &inner.sources;
     drop(locked(&running.link_watcher).take());
     drop(locked(&running.hotplug).take());
+}
+
+/// Ends the drivers of vendors, and waits until they have ended.
+pub(super) fn end_vendors(inner: &Inner) {
+    let supervisors = std::mem::take(&mut *locked(&inner.sources.supervisors));
+    drop(supervisors);
 }
 
 /// Brings back sources that were lost. Called now and then.
@@ -132,6 +152,7 @@ pub(super) fn notices(inner: &Inner) -> Vec<String> {
         notices.push("the directory of device links is gone: make it again ([serial] links)".into());
     }
     notices.extend(running.buses.notices());
+    notices.extend(running.vendors.notices());
     notices
 }
 
