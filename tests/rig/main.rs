@@ -6,7 +6,10 @@
 //! status that is not 0, and the run of the rig fails.
 
 mod guest;
+mod host;
 mod init;
+mod judge;
+mod ptys;
 mod scenario;
 
 use std::path::Path;

@@ -1,12 +1,71 @@
-//! The TPM module on the kernel's own device, through its resource manager.
+//! The TPM module on the kernel's own device, through its resource manager, by the installed daemon.
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::guest::{self, shown};
+use crate::host::{self, Account, Daemon};
+use crate::judge::Judge;
+use crate::ptys::Devices;
+
+const TPM: &str = "
+[ftm]
+backend = \"tpm\"
+ek_anchors = [\"/etc/biotrust/anchors/tpm-maker.pem\"]
+[sbi]
+finish_margin_ms = 5000
+[buses]
+watch = []
+";
 
 /// Everything about the TPM.
 pub(crate) fn run() {
     assert!(Path::new("/dev/tpmrm0").exists(), "the kernel found no TPM");
-    guest::run("udevadm", &["settle"]);
-    shown("the kernel has a TPM");
+    guest::run("udevadm", &["trigger", "--settle", "--subsystem-match=tpmrm", "--action=add"]);
+    host::install();
+    host::anchor(&guest::share().join("tpm/ca/issuer.pem"), "tpm-maker.pem");
+    shown("installed: user, group, rules, configuration");
+
+    // The control: a user who is not in the group.
+    let biotrust = Account::named("biotrust");
+    host::configure(TPM);
+    let daemon = Daemon::start(&biotrust);
+    let status = host::cli(&["ftm", "status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(!status.status.success() && text.contains("may not open"), "{text}");
+    daemon.stop();
+    shown("without the group `tss` the TPM cannot be opened, and the status says so");
+
+    let devices = Devices::start(&biotrust, &["--profile", "registration", "--level", "l0"]);
+    host::configure(&[TPM, &devices.config()].concat());
+    let member = biotrust.and_in("tss");
+    let daemon = Daemon::start(&member);
+    let status = host::control(&json!({"op": "ftm_status"}))["result"].clone();
+    assert_eq!((&status["kind"], &status["usable"]), (&json!("tpm"), &json!(true)), "{status}");
+    assert_eq!(status["provisioned"], false, "a TPM from the factory has no certificate of ours: {status}");
+    shown("with it, the TPM is usable");
+
+    let line = ready();
+    let checks = line["checks"].as_array().cloned().unwrap_or_default();
+    let in_tpm = |check: &Value| check["text"].as_str().is_some_and(|text| text.contains("keys in the host's TPM"));
+    assert!(checks.iter().any(in_tpm), "{line}");
+    let certificate = line["certificate"]["sha256"].clone();
+    shown("a key that was born in it is certified");
+    let judge = Judge::of(&devices.pki());
+    judge.info(daemon.port, "Face");
+    judge.any(daemon.port, &host::device(&line));
+    println!("{}", ready()["last_capture"]);
+    shown("what it signs is accepted: device info and a capture");
+    daemon.stop();
+
+    let daemon = Daemon::start(&member);
+    assert_eq!(ready()["certificate"]["sha256"], certificate);
+    judge.info(daemon.port, "Face");
+    daemon.stop();
+    shown("and again after a restart of the daemon");
+}
+
+fn ready() -> Value {
+    host::until("a face camera is ready", |line| line["type"] == "Face" && line["status"] == "Ready")
 }
