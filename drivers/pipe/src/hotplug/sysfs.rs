@@ -20,11 +20,14 @@ pub(super) const fn subsystem(bus: Bus) -> Option<&'static str> {
     }
 }
 
+/// Says what udevd knows of a device, by its directory in sysfs; `None` while it is not done with it.
+type LookUp = Box<dyn Fn(&Path) -> Option<Record> + Send>;
+
 /// Where to look. Another one is for tests.
 pub(super) struct Host {
     pub sys: PathBuf,
     pub dev: PathBuf,
-    pub database: Box<dyn Fn(&Path) -> Option<Record> + Send>,
+    pub database: LookUp,
 }
 
 /// A device, and all that tells it from another one at the same place at another time.
@@ -70,8 +73,14 @@ impl Host {
         let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
         let mut links: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         links.sort();
-        // Consoles and pseudo-terminals are no devices; interfaces of USB devices (1-1:1.0) are looked at with these.
-        links.retain(|link| if bus == Bus::Usb { !name(link).contains(':') } else { link.join("device").exists() });
+        links.retain(|link| match bus {
+            // Interfaces (1-1:1.0) are looked at with their devices.
+            Bus::Usb => !name(link).contains(':'),
+            // Radios and teletext are in the class too.
+            Bus::Video => name(link).starts_with("video"),
+            // Consoles and pseudo-terminals are no devices.
+            _ => link.join("device").exists(),
+        });
         links.iter().filter_map(|link| fs::canonicalize(link).ok()).collect()
     }
 
@@ -145,7 +154,8 @@ fn interfaces(device: &Path) -> Vec<[u8; 3]> {
 /// same numbers: `0000:00:14.0-ss1.2`. The number that the kernel gives the bus depends on the order of the start.
 fn ports(usb_device: &Path) -> Option<String> {
     let (_, ports) = name(usb_device).split_once('-')?;
-    let root = usb_device.ancestors().find(|dir| name(dir).starts_with("usb") && dir.join("idVendor").exists())?;
+    let root =
+        usb_device.ancestors().find(|dir| name(dir).starts_with("usb") && dir.join("idVendor").exists())?;
     let half = if super_speed(root) { "ss" } else { "" };
     Some(format!("{}-{half}{ports}", name(root.parent()?)))
 }
