@@ -1,13 +1,14 @@
-//! The biotrust link: how the host and a device talk over a serial line (docs/developers/link-protocol.md).
+//! The biotrust link: how the host and a device talk over a serial line, USB or HID (docs/developers/link-protocol.md).
 //!
 //! - `mctp`: bytes to messages and back; - [`message`]: what the messages say; - [`host`] and [`device`]: both ends as
-//!   state machines without I/O; - [`driver`]: the driver that the daemon opens devices with.
+//!   state machines without I/O; - [`driver`]: the driver that the daemon opens devices with; - [`module`]: the line to a
+//! trust module beside a sensor.
 //!
 //! Beside its own messages a line carries SPDM (`biotrust-spdm`), for the trust module of the device: here they are
 //! bytes, one question open at a time.
 //!
 //! Trust: the host takes nothing that a device says for true; it only makes sure that it is well-formed and of the
-//! level that the device claimed. Appraisal is the daemon's. Only [`driver`] blocks.
+//! level that the device claimed. Appraisal is the daemon's. Only [`driver`] and [`module`] block.
 
 pub mod device;
 pub mod driver;
@@ -15,6 +16,7 @@ mod error;
 pub mod host;
 mod mctp;
 pub mod message;
+pub mod module;
 #[cfg(test)]
 mod spdm_tests;
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum Job {
         /// The binding to a challenge.
         nonce: [u8; 32],
     },
+    /// Which certificates does its chip key have? Nothing is proven by that.
+    Chain,
     /// The certificate request of an unfinished rotation.
     Csr,
     /// A command to the trust module.
@@ -47,6 +49,8 @@ pub enum Outcome {
         /// For [`crate::transcript::Measurements`].
         measurements: Vec<Vec<u8>>,
     },
+    /// Of [`Job::Chain`].
+    Chain(Chain),
     /// Of [`Job::Csr`]: PKCS#10 in DER.
     Csr(Vec<u8>),
     /// Of [`Job::Command`].
@@ -131,7 +135,8 @@ impl Requester {
                 command.encode()?;
                 (Stage::Version, Request::GetVersion)
             }
-            Job::Csr | Job::Prove { .. } => (Stage::Version, Request::GetVersion),
+            Job::Chain if self.is_connected => (Stage::Digests, Request::GetDigests),
+            Job::Csr | Job::Chain | Job::Prove { .. } => (Stage::Version, Request::GetVersion),
         };
         self.begin(job, stage, request, false)
     }
@@ -207,7 +212,7 @@ impl Requester {
             Failure::Plain { code: ErrorCode::BUSY, .. } => (BUSY_PAUSE, running.asked.1.clone()),
             Failure::Plain { code, .. } => {
                 // The device may have been started anew since this connection began.
-                let is_stale = matches!(running.stage, Stage::Command(_) | Stage::Csr)
+                let is_stale = matches!(running.stage, Stage::Command(_) | Stage::Csr | Stage::Digests)
                     && code == ErrorCode::UNEXPECTED_REQUEST;
                 let must_begin_anew = is_stale || code == ErrorCode::REQUEST_RESYNCH;
                 if must_begin_anew && !running.has_begun_anew {
@@ -247,7 +252,7 @@ impl Requester {
                 selection.check()?;
                 self.is_connected = true;
                 match &running.job {
-                    Job::Prove { .. } => (Stage::Digests, Request::GetDigests),
+                    Job::Prove { .. } | Job::Chain => (Stage::Digests, Request::GetDigests),
                     Job::Csr => (Stage::Csr, Request::GetCsr),
                     Job::Command(command) => {
                         (Stage::Command(command.opcode()), Request::Vendor(command.encode()?))
@@ -264,12 +269,17 @@ impl Requester {
                 }
                 if assembly.push(&portion, remainder)? {
                     let blob = assembly.into_blob();
-                    Chain::decode(&blob)?;
+                    let chain = Chain::decode(&blob)?;
                     if sha256(&[&blob]) != digest {
                         return Err(SpdmError::Mismatch { what: "DIGESTS", field: "Digest" });
                     }
-                    let Job::Prove { nonce } = running.job else { return Err(SpdmError::Unasked) };
-                    (Stage::ChallengeAuth { digest }, Request::Challenge { nonce })
+                    match running.job {
+                        Job::Prove { nonce } => {
+                            (Stage::ChallengeAuth { digest }, Request::Challenge { nonce })
+                        }
+                        Job::Chain => return Ok(Step::Done(Outcome::Chain(chain))),
+                        Job::Csr | Job::Command(_) => return Err(SpdmError::Unasked),
+                    }
                 } else {
                     let offset = assembly.offset();
                     (

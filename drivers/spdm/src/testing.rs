@@ -11,7 +11,8 @@ use biotrust_model::time::UtcMillis;
 
 use crate::chain::Chain;
 use crate::command::{
-    Answer, Clock, Command, Document, Firmware, Opcode, Pending, Refusal, RefusalKind, SigningKey,
+    Answer, Clock, Command, Document, Firmware, HostKeys, KeyName, KeyOrder, Opcode, Pending, Refusal,
+    RefusalKind, SigningKey,
 };
 use crate::measurement::{Block, DeviceMode, Kind, index};
 use crate::{Job, Module, ModuleError, Outcome, Requester, Responder, SpdmError, Step};
@@ -126,7 +127,17 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::FirmwareBlock { offset: 1 << 40, bytes: vec![7; crate::command::MAX_BLOCK] },
         Command::FirmwareCommit,
         Command::FirmwareStatus,
+        host_key(KeyOrder::Generate { common_name: "SN1".into(), organisation: "Provider".into() }),
+        host_key(KeyOrder::Use),
+        host_key(KeyOrder::Sign { slot: KeySlot::Next, digest: [4; 32] }),
+        host_key(KeyOrder::Attest { slot: KeySlot::Current, binding: Binding([7; 32]) }),
+        host_key(KeyOrder::Destroy),
+        host_key(KeyOrder::Status),
     ]
+}
+
+pub(crate) fn host_key(order: KeyOrder) -> Command {
+    Command::HostKey { name: KeyName::new("BT-0001").unwrap(), order }
 }
 
 pub(crate) fn firmware() -> Firmware {
@@ -156,6 +167,14 @@ pub(crate) fn answers() -> Vec<(Opcode, Answer)> {
         (Opcode::FirmwareBlock, Answer::Received(32_768)),
         (Opcode::FirmwareCommit, Answer::Done),
         (Opcode::FirmwareStatus, Answer::Firmware(Firmware { pending: None, ..firmware() })),
+        (Opcode::HostKeyGenerate, Answer::Csr(vec![0x30, 0x82, 2])),
+        (Opcode::HostKeyUse, Answer::Done),
+        (Opcode::HostKeySign, Answer::Signature(vec![6; 256])),
+        (Opcode::HostKeyAttest, Answer::Jws("sta.te.ment".into())),
+        (Opcode::HostKeyDestroy, Answer::Done),
+        (Opcode::HostKeyStatus, Answer::HostKeys(HostKeys { current: Some(vec![0x30; 294]), next: None })),
+        (Opcode::HostKeyStatus, Answer::HostKeys(HostKeys { current: None, next: Some(vec![0x30; 294]) })),
+        (Opcode::HostKeyStatus, Answer::HostKeys(HostKeys::default())),
     ]
 }
 

@@ -25,17 +25,18 @@ use biotrust_model::{Level, time::Clock};
 use biotrust_pipe::recover::Resets;
 
 use crate::host::{HostRole, Received};
-use crate::mctp::Framing;
+use crate::mctp::{Framing, hid};
 use crate::message::{Request, Response, VERSION};
 use handle::{Blocks, Handle, Images};
 use line::Line;
 use pace::Pace;
-use transport::{Transport, baud};
+pub(crate) use transport::Transport;
+use transport::baud;
 
 /// HELLO is sent again after this long: the first may be lost in what an earlier session left on the line.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes that are read at once: a tty has no more to give, and a flood is held back after so many.
-const READ_ROOM: usize = 4096;
+pub(crate) const READ_ROOM: usize = 4096;
 
 /// Opens link devices. `clock` stamps the images of L0 devices.
 pub struct LinkFactory {
@@ -68,7 +69,7 @@ impl DriverFactory for LinkFactory {
         events: EventSink,
         timeout: Duration,
     ) -> Result<Opened, DeviceError> {
-        let mut transport = Transport::over(port, found, &self.resets)?;
+        let mut transport = Transport::over(port, found, &self.resets, hid::USAGE_DEVICE)?;
         // Ids that start with the time do not repeat those of a session that was cut off.
         let mut role = HostRole::over(transport.framing, self.clock.now().0 as u32);
         let (description, early) = greet(&mut transport, &mut role, timeout)?;
@@ -159,14 +160,19 @@ fn greet(
 }
 
 /// Writes what a role has made.
-fn write(pipe: &mut dyn Pipe, framing: Framing, bytes: &[u8], deadline: Instant) -> Result<(), PipeError> {
+pub(crate) fn write(
+    pipe: &mut dyn Pipe,
+    framing: Framing,
+    bytes: &[u8],
+    deadline: Instant,
+) -> Result<(), PipeError> {
     framing.transfers(bytes).try_for_each(|transfer| {
         pipe.write_all(&transfer, deadline.saturating_duration_since(Instant::now()))
     })
 }
 
 /// A pipe's error as the device's.
-fn from_pipe(error: PipeError) -> DeviceError {
+pub(crate) fn from_pipe(error: PipeError) -> DeviceError {
     let kind = match error.kind {
         PipeErrorKind::TimedOut => DeviceErrorKind::TimedOut,
         PipeErrorKind::PermissionDenied => DeviceErrorKind::PermissionDenied,

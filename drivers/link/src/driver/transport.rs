@@ -21,16 +21,16 @@ const MCTP_INTERFACE: [u8; 3] = [0x14, 0x00, 0x01];
 const QUEUE: usize = 8;
 
 /// An open way to a device.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     /// Reads and writes in units of the framing.
-    pub(super) pipe: Box<dyn Pipe>,
-    pub(super) framing: Framing,
-    pub(super) rescue: Rescue,
+    pub(crate) pipe: Box<dyn Pipe>,
+    pub(crate) framing: Framing,
+    pub(crate) rescue: Rescue,
 }
 
 impl Transport {
-    /// Makes one of `port`.
-    pub(super) fn over(port: Port, found: &Found, resets: &Resets) -> Result<Self, DeviceError> {
+    /// Makes one of `port`; a HID device must be one with `usage`.
+    pub(crate) fn over(port: Port, found: &Found, resets: &Resets, usage: u8) -> Result<Self, DeviceError> {
         let rescue = Rescue(None);
         match port {
             Port::Serial(mut pipe) => {
@@ -47,33 +47,33 @@ impl Transport {
             }
             Port::Hid(mut port) => {
                 let descriptor = port.descriptor().map_err(from_pipe)?;
-                if !hid::is_collection(&descriptor, hid::USAGE_DEVICE) {
+                if !hid::is_collection(&descriptor, usage) {
                     return Err(unsupported(
                         port.name(),
-                        "its HID reports are not those of a biotrust device",
+                        "its HID reports are not those of a biotrust device of this kind",
                     ));
                 }
                 Ok(Self { pipe: Box::new(HidPipe(port)), framing: Framing::Hid, rescue })
             }
-            Port::Video(port) => Err(unsupported(port.name(), "the link driver does not speak to cameras")),
+            Port::Video(port) => Err(unsupported(port.name(), "the link is not spoken with cameras")),
         }
     }
 }
 
 /// Speed of the line where the quirk files state one.
-pub(super) fn baud(found: &Found) -> Option<u32> {
+pub(crate) fn baud(found: &Found) -> Option<u32> {
     found.quirks.number("baud").and_then(|baud| u32::try_from(baud).ok()).filter(|baud| *baud > 0)
 }
 
 /// What can be done about a device that does not answer: on USB it is reset in the end, which costs the port.
-pub(super) struct Rescue(Option<Arc<Usb>>);
+pub(crate) struct Rescue(Option<Arc<Usb>>);
 
 impl Rescue {
     /// An answer that was due did not come.
     ///
     /// # Errors
     /// `Gone`: the device was reset, or given up, and why.
-    pub(super) fn no_answer(&self) -> Result<(), PipeError> {
+    pub(crate) fn no_answer(&self) -> Result<(), PipeError> {
         let Some(usb) = &self.0 else { return Ok(()) };
         let doing = format!("waiting for an answer of {}", usb.port.name());
         usb.treat(0, &PipeError { kind: PipeErrorKind::TimedOut, os: None, doing })

@@ -1,5 +1,6 @@
 //! The CBOR map of each command and answer, member by member. Members that are not known are ignored.
 
+use biotrust_model::evidence::KeySlot;
 use biotrust_model::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
@@ -26,6 +27,24 @@ pub(super) struct Csr {
 pub(super) enum Slot {
     Current,
     Next,
+}
+
+impl From<KeySlot> for Slot {
+    fn from(slot: KeySlot) -> Self {
+        match slot {
+            KeySlot::Current => Self::Current,
+            KeySlot::Next => Self::Next,
+        }
+    }
+}
+
+impl From<Slot> for KeySlot {
+    fn from(slot: Slot) -> Self {
+        match slot {
+            Slot::Current => Self::Current,
+            Slot::Next => Self::Next,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,6 +171,46 @@ mod pending {
         let body = Option::<Body>::deserialize(from)?;
         Ok(body.map(|Body { version, size, received }| Pending { version, size, received }))
     }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NamedSubject {
+    pub(super) name: String,
+    pub(super) common_name: String,
+    pub(super) organisation: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct NamedDigest {
+    pub(super) name: String,
+    pub(super) slot: Slot,
+    pub(super) digest: ByteArray<32>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct NamedAttest {
+    pub(super) name: String,
+    pub(super) slot: Slot,
+    pub(super) binding: ByteArray<32>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Signature {
+    pub(super) signature: ByteBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Keys {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<ByteBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<ByteBuf>,
 }
 
 #[derive(Serialize, Deserialize)]

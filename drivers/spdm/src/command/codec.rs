@@ -1,20 +1,22 @@
 //! Commands and answers to bytes and back.
 
-use biotrust_model::evidence::{Binding, KeySlot};
+use biotrust_model::evidence::Binding;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::{
-    Answer, Command, Document, Firmware, MAX_BLOCK, MAX_CERTIFICATE, MAX_CHAIN, MAX_DOCUMENT, MAX_JWS,
-    MAX_TEXT, Opcode, Refusal, RefusalKind, body,
+    Answer, Command, Document, Firmware, HostKeys, KeyName, KeyOrder, MAX_BLOCK, MAX_CERTIFICATE, MAX_CHAIN,
+    MAX_DOCUMENT, MAX_JWS, MAX_TEXT, Opcode, Refusal, RefusalKind, body,
 };
 use crate::error::{SpdmError, Why};
-use crate::message::MAX_PAYLOAD;
+use crate::message::{MAX_PAYLOAD, SIGNATURE};
 
 /// Flag of an answer: it is a refusal.
 const REFUSED: u8 = 1;
 /// Longest certificate request in bytes.
 const MAX_CSR: usize = 8 * 1024;
+/// Longest public key in bytes; that of RSA-2048 has 294.
+const MAX_SPKI: usize = 1024;
 
 fn write(code: u8, flags: u8, body: &impl Serialize) -> Result<Vec<u8>, SpdmError> {
     let mut payload = vec![code, flags];
@@ -90,11 +92,7 @@ impl Command {
                 write(code, 0, &subject)
             }
             Self::KeyAttest { slot, binding } => {
-                let slot = match slot {
-                    KeySlot::Current => body::Slot::Current,
-                    KeySlot::Next => body::Slot::Next,
-                };
-                write(code, 0, &body::Attest { slot, binding: ByteArray::new(binding.0) })
+                write(code, 0, &body::Attest { slot: (*slot).into(), binding: ByteArray::new(binding.0) })
             }
             Self::ChipSign { document, payload } => {
                 write(code, 0, &body::Sign { typ: document.typ().to_owned(), payload: payload.clone() })
@@ -115,6 +113,7 @@ impl Command {
             Self::KeyDestroy | Self::TimeGet | Self::FirmwareCommit | Self::FirmwareStatus => {
                 write(code, 0, &body::Nothing {})
             }
+            Self::HostKey { name, order } => order.write(code, name.as_str().to_owned()),
         }
     }
 
@@ -147,11 +146,7 @@ impl Command {
             }
             Opcode::KeyAttest => {
                 let body::Attest { slot, binding } = read(opcode, rest)?;
-                let slot = match slot {
-                    body::Slot::Current => KeySlot::Current,
-                    body::Slot::Next => KeySlot::Next,
-                };
-                Ok(Self::KeyAttest { slot, binding: Binding(binding.into_array()) })
+                Ok(Self::KeyAttest { slot: slot.into(), binding: Binding(binding.into_array()) })
             }
             Opcode::ChipSign => {
                 let body::Sign { typ, payload } = read(opcode, rest)?;
@@ -177,6 +172,18 @@ impl Command {
             }
             Opcode::FirmwareCommit => nothing(Self::FirmwareCommit),
             Opcode::FirmwareStatus => nothing(Self::FirmwareStatus),
+            Opcode::HostKeyGenerate
+            | Opcode::HostKeyUse
+            | Opcode::HostKeySign
+            | Opcode::HostKeyAttest
+            | Opcode::HostKeyDestroy
+            | Opcode::HostKeyStatus => {
+                let (name, order) = KeyOrder::read(opcode, rest)?;
+                let why = Why::Value("name");
+                let name =
+                    KeyName::new(name).map_err(|_| SpdmError::Malformed { what: opcode.name(), why })?;
+                Ok(Self::HostKey { name, order })
+            }
         }
     }
 
@@ -184,7 +191,8 @@ impl Command {
     fn check(&self) -> Result<(), SpdmError> {
         let op = self.opcode();
         match self {
-            Self::KeyGenerate { common_name, organisation } => {
+            Self::KeyGenerate { common_name, organisation }
+            | Self::HostKey { order: KeyOrder::Generate { common_name, organisation }, .. } => {
                 label(op, "commonName", common_name)?;
                 label(op, "organisation", organisation)
             }
@@ -201,7 +209,50 @@ impl Command {
             | Self::DigitalId { .. }
             | Self::TimeGet
             | Self::FirmwareCommit
-            | Self::FirmwareStatus => Ok(()),
+            | Self::FirmwareStatus
+            | Self::HostKey { .. } => Ok(()),
+        }
+    }
+}
+
+impl KeyOrder {
+    fn write(&self, code: u8, name: String) -> Result<Vec<u8>, SpdmError> {
+        match self {
+            Self::Generate { common_name, organisation } => {
+                let (common_name, organisation) = (common_name.clone(), organisation.clone());
+                write(code, 0, &body::NamedSubject { name, common_name, organisation })
+            }
+            Self::Sign { slot, digest } => {
+                let digest = ByteArray::new(*digest);
+                write(code, 0, &body::NamedDigest { name, slot: (*slot).into(), digest })
+            }
+            Self::Attest { slot, binding } => {
+                let binding = ByteArray::new(binding.0);
+                write(code, 0, &body::NamedAttest { name, slot: (*slot).into(), binding })
+            }
+            Self::Use | Self::Destroy | Self::Status => write(code, 0, &body::Named { name }),
+        }
+    }
+
+    fn read(opcode: Opcode, rest: &[u8]) -> Result<(String, Self), SpdmError> {
+        let plain = |order| read(opcode, rest).map(|body::Named { name }| (name, order));
+        match opcode {
+            Opcode::HostKeyGenerate => {
+                let body::NamedSubject { name, common_name, organisation } = read(opcode, rest)?;
+                Ok((name, Self::Generate { common_name, organisation }))
+            }
+            Opcode::HostKeySign => {
+                let body::NamedDigest { name, slot, digest } = read(opcode, rest)?;
+                Ok((name, Self::Sign { slot: slot.into(), digest: digest.into_array() }))
+            }
+            Opcode::HostKeyAttest => {
+                let body::NamedAttest { name, slot, binding } = read(opcode, rest)?;
+                Ok((name, Self::Attest { slot: slot.into(), binding: Binding(binding.into_array()) }))
+            }
+            Opcode::HostKeyUse => plain(Self::Use),
+            Opcode::HostKeyDestroy => plain(Self::Destroy),
+            // Of the others none is an order about such a key.
+            _ => plain(Self::Status),
         }
     }
 }
@@ -215,10 +266,10 @@ impl Answer {
         self.check(opcode)?;
         let code = opcode as u8;
         match (opcode, self) {
-            (Opcode::KeyGenerate, Self::Csr(csr)) => {
+            (Opcode::KeyGenerate | Opcode::HostKeyGenerate, Self::Csr(csr)) => {
                 write(code, 0, &body::Csr { csr: ByteBuf::from(csr.as_slice()) })
             }
-            (Opcode::KeyAttest, Self::Jws(jws)) => {
+            (Opcode::KeyAttest | Opcode::HostKeyAttest, Self::Jws(jws)) => {
                 write(code, 0, &body::Statement { statement: jws.clone() })
             }
             (Opcode::ChipSign | Opcode::DigitalId, Self::Jws(jws)) => {
@@ -231,8 +282,20 @@ impl Answer {
             (Opcode::FirmwareBlock, Self::Received(received)) => {
                 write(code, 0, &body::Received { received: *received })
             }
+            (Opcode::HostKeySign, Self::Signature(signature)) => {
+                write(code, 0, &body::Signature { signature: ByteBuf::from(signature.as_slice()) })
+            }
+            (Opcode::HostKeyStatus, Self::HostKeys(HostKeys { current, next })) => {
+                let [current, next] = [current, next].map(|spki| spki.clone().map(ByteBuf::from));
+                write(code, 0, &body::Keys { current, next })
+            }
             (
-                Opcode::KeyDestroy | Opcode::KeyInstall | Opcode::TimeSet | Opcode::FirmwareCommit,
+                Opcode::KeyDestroy
+                | Opcode::KeyInstall
+                | Opcode::TimeSet
+                | Opcode::FirmwareCommit
+                | Opcode::HostKeyUse
+                | Opcode::HostKeyDestroy,
                 Self::Done,
             ) => write(code, 0, &body::Nothing {}),
             _ => Err(SpdmError::Malformed { what: opcode.name(), why: Why::Value("answer") }),
@@ -260,8 +323,10 @@ impl Answer {
             _ => return Err(malformed(Why::Value("flags"))),
         }
         let answer = match opcode {
-            Opcode::KeyGenerate => read(opcode, rest).map(|body::Csr { csr }| Self::Csr(csr.into_vec()))?,
-            Opcode::KeyAttest => {
+            Opcode::KeyGenerate | Opcode::HostKeyGenerate => {
+                read(opcode, rest).map(|body::Csr { csr }| Self::Csr(csr.into_vec()))?
+            }
+            Opcode::KeyAttest | Opcode::HostKeyAttest => {
                 read(opcode, rest).map(|body::Statement { statement }| Self::Jws(statement))?
             }
             Opcode::ChipSign | Opcode::DigitalId => {
@@ -274,9 +339,19 @@ impl Answer {
             Opcode::FirmwareBlock => {
                 read(opcode, rest).map(|body::Received { received }| Self::Received(received))?
             }
-            Opcode::KeyDestroy | Opcode::KeyInstall | Opcode::TimeSet | Opcode::FirmwareCommit => {
-                read(opcode, rest).map(|body::Nothing {}| Self::Done)?
+            Opcode::HostKeySign => read(opcode, rest)
+                .map(|body::Signature { signature }| Self::Signature(signature.into_vec()))?,
+            Opcode::HostKeyStatus => {
+                let body::Keys { current, next } = read(opcode, rest)?;
+                let [current, next] = [current, next].map(|spki| spki.map(ByteBuf::into_vec));
+                Self::HostKeys(HostKeys { current, next })
             }
+            Opcode::KeyDestroy
+            | Opcode::KeyInstall
+            | Opcode::TimeSet
+            | Opcode::FirmwareCommit
+            | Opcode::HostKeyUse
+            | Opcode::HostKeyDestroy => read(opcode, rest).map(|body::Nothing {}| Self::Done)?,
         };
         answer.check(opcode)?;
         Ok(answer)
@@ -296,6 +371,14 @@ impl Answer {
                 }
                 let why = Why::Value("pending.received");
                 Err(SpdmError::Malformed { what: opcode.name(), why })
+            }
+            Self::Signature(signature) if signature.len() == SIGNATURE => Ok(()),
+            Self::Signature(_) => {
+                Err(SpdmError::Malformed { what: opcode.name(), why: Why::Value("signature") })
+            }
+            Self::HostKeys(HostKeys { current, next }) => {
+                let mut keys = current.iter().chain(next);
+                keys.try_for_each(|spki| within(opcode, "key", spki.len(), MAX_SPKI))
             }
             Self::Clock(_) | Self::Received(_) | Self::Done => Ok(()),
         }

@@ -7,6 +7,9 @@
 
 mod body;
 mod codec;
+mod host_key;
+
+pub use host_key::{HostKeys, KeyName, KeyNameError, KeyOrder};
 
 use biotrust_model::evidence::{Binding, KeySlot};
 use biotrust_model::time::UtcMillis;
@@ -75,6 +78,18 @@ opcodes! {
     FirmwareCommit = 0x32, "FW_COMMIT";
     /// The firmware.
     FirmwareStatus = 0x33, "FW_STATUS";
+    /// Make the next key of a name.
+    HostKeyGenerate = 0x40, "HOST_KEY_GEN";
+    /// Switch to it.
+    HostKeyUse = 0x41, "HOST_KEY_USE";
+    /// Sign a digest.
+    HostKeySign = 0x42, "HOST_KEY_SIGN";
+    /// State about a key that it was born here.
+    HostKeyAttest = 0x43, "HOST_KEY_ATTEST";
+    /// Destroy the keys of a name.
+    HostKeyDestroy = 0x44, "HOST_KEY_DESTROY";
+    /// The keys of a name.
+    HostKeyStatus = 0x45, "HOST_KEY_STATUS";
 }
 
 /// Which key signs.
@@ -167,6 +182,13 @@ pub enum Command {
     FirmwareCommit,
     /// [`Opcode::FirmwareStatus`]; answered by [`Answer::Firmware`].
     FirmwareStatus,
+    /// To a module beside a sensor, which keeps keys of its host by name: opcodes 40h to 45h.
+    HostKey {
+        /// Whose key: the id of a device.
+        name: KeyName,
+        /// What to do with it.
+        order: KeyOrder,
+    },
 }
 
 impl Command {
@@ -186,6 +208,7 @@ impl Command {
             Self::FirmwareBlock { .. } => Opcode::FirmwareBlock,
             Self::FirmwareCommit => Opcode::FirmwareCommit,
             Self::FirmwareStatus => Opcode::FirmwareStatus,
+            Self::HostKey { order, .. } => order.opcode(),
         }
     }
 }
@@ -249,6 +272,10 @@ pub enum Answer {
     Firmware(Firmware),
     /// Bytes of the image that it holds now.
     Received(u64),
+    /// RSASSA (PKCS#1 v1.5) of an RSA-2048 key: 256 bytes.
+    Signature(Vec<u8>),
+    /// The keys of a name.
+    HostKeys(HostKeys),
     /// Done.
     Done,
 }
@@ -262,6 +289,8 @@ impl std::fmt::Debug for Answer {
             Self::Clock(clock) => clock.fmt(f),
             Self::Firmware(firmware) => firmware.fmt(f),
             Self::Received(received) => write!(f, "Received({received})"),
+            Self::Signature(signature) => write!(f, "Signature({} bytes)", signature.len()),
+            Self::HostKeys(keys) => keys.fmt(f),
             Self::Done => f.write_str("Done"),
         }
     }

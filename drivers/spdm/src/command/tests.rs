@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::SpdmError;
-use crate::testing::{answers, commands, firmware};
+use crate::testing::{answers, commands, firmware, host_key};
 
 #[test]
 fn every_command_and_answer_is_read_as_it_was_written() {
@@ -32,6 +32,12 @@ fn known_bytes() {
     assert_eq!(attest.encode().unwrap(), expected);
     assert_eq!(Command::TimeGet.encode().unwrap(), b"\x21\x00\xA0");
     assert_eq!(Answer::Received(5).encode(Opcode::FirmwareBlock).unwrap(), b"\x31\x00\xA1\x68received\x05");
+    let sign = host_key(KeyOrder::Sign { slot: KeySlot::Current, digest: [0xCD; 32] });
+    let expected =
+        [&b"\x42\x00\xA3\x64name\x67BT-0001\x64slot\x67current\x66digest\x58\x20"[..], &[0xCD; 32]].concat();
+    assert_eq!(sign.encode().unwrap(), expected);
+    assert_eq!(host_key(KeyOrder::Use).encode().unwrap(), b"\x41\x00\xA1\x64name\x67BT-0001");
+    assert_eq!(Answer::HostKeys(HostKeys::default()).encode(Opcode::HostKeyStatus).unwrap(), b"\x45\x00\xA0");
     let refusal = Refusal::new(RefusalKind::Busy, "no");
     assert_eq!(refusal.encode(0x77).unwrap(), b"\x77\x01\xA2\x64kind\x64Busy\x67message\x62no");
 }
@@ -109,6 +115,25 @@ fn limits_hold_in_both_directions() {
     ] {
         assert!(Answer::Firmware(firmware.clone()).encode(Opcode::FirmwareStatus).is_err(), "{firmware:?}");
     }
+}
+
+#[test]
+fn names_of_keys_and_signatures_are_what_they_must_be() {
+    for good in ["a", "BT0123456789", "x_-9", &"n".repeat(64)] {
+        assert_eq!(KeyName::new(good).unwrap().as_str(), good);
+    }
+    for bad in ["", "a b", "a/b", "../a", "\u{e8}", "a.b", &"n".repeat(65)] {
+        assert_eq!(KeyName::new(bad), Err(KeyNameError), "{bad}");
+    }
+    let dotted = b"\x41\x00\xA1\x64name\x63a.b";
+    assert_eq!(Command::decode(dotted).unwrap_err().kind, RefusalKind::Protocol);
+    for length in [0, 255, 257, 512] {
+        assert!(Answer::Signature(vec![1; length]).encode(Opcode::HostKeySign).is_err(), "{length}");
+    }
+    let short = [&b"\x42\x00\xA1\x69signature\x58\xFF"[..], &[1; 255]].concat();
+    assert!(Answer::decode(Opcode::HostKeySign, &short).is_err());
+    let long = HostKeys { current: Some(vec![1; 1025]), next: None };
+    assert!(Answer::HostKeys(long).encode(Opcode::HostKeyStatus).is_err());
 }
 
 #[test]

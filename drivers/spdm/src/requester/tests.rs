@@ -41,6 +41,26 @@ fn all_jobs_are_done_on_one_connection() {
 }
 
 #[test]
+fn a_chain_is_asked_for_on_its_own() {
+    let mut line = Line::new();
+    for (asked, answered) in [("on a new connection", 3 + 2), ("on one that stands", 3 + 2 + 2)] {
+        assert_eq!(line.run(Job::Chain).unwrap(), Outcome::Chain(line.chip.chain.clone()), "{asked}");
+        assert_eq!(line.answered, answered, "{asked}");
+    }
+    line.prove();
+    // A device that was started anew takes no DIGESTS without a connection: the host begins anew, once.
+    line.responder = crate::Responder::new();
+    assert_eq!(line.run(Job::Chain).unwrap(), Outcome::Chain(line.chip.chain.clone()));
+    // What it hands out must be what it announced.
+    let announced = |at, answer: &mut Vec<u8>| {
+        if at == 3 {
+            answer[10] ^= 1;
+        }
+    };
+    assert!(Line::new().run_with(Job::Chain, announced).is_err());
+}
+
+#[test]
 fn every_command_goes_there_and_back() {
     let mut line = Line::new();
     for command in testing::commands() {

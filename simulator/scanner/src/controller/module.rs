@@ -119,6 +119,9 @@ impl Spoken<'_> {
                 Ok(Answer::Done)
             }
             Command::FirmwareStatus => controller.firmware().map(firmware),
+            Command::HostKey { .. } => {
+                Err((DeviceErrorKind::Unsupported, "this device keeps no keys for its host".to_owned()))
+            }
         }
     }
 

@@ -78,6 +78,9 @@ impl Module for Chip {
             | Command::KeyInstall { .. }
             | Command::TimeSet { .. }
             | Command::FirmwareCommit => Answer::Done,
+            Command::HostKey { .. } => {
+                return Err(Refusal::new(RefusalKind::Unsupported, "it keeps no keys for its host"));
+            }
         })
     }
 }
