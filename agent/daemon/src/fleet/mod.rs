@@ -22,6 +22,8 @@ mod lane;
 mod management;
 mod module;
 mod opening;
+#[cfg(test)]
+mod plug_tests;
 mod policy;
 mod report;
 mod roster;

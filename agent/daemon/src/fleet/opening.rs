@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use biotrust_driver_api::{
     Bus, DeviceError, DeviceErrorKind, DeviceEvent, DriverFactory, EventSink, Node, Opened, PipeError,
-    PipeErrorKind, Port,
+    PipeErrorKind,
 };
 use biotrust_model::{DeviceId, DeviceIdentity};
-use biotrust_pipe::{UnixPipe, ports};
+use biotrust_pipe::ports;
 
 use super::roster::{Origin, Spot};
 use super::state::Event;
@@ -90,21 +90,13 @@ fn open_with(
     let limit = if driver.is_some() { OPEN } else { TRY };
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for it");
     for factory in factories.iter().filter(fits) {
-        let port = port(&found.node).map_err(|error| closed(*origin, &found.node, error))?;
+        let port = ports::open(&found.node).map_err(|error| closed(*origin, &found.node, error))?;
         match factory.open(port, found, events(), limit) {
             Ok(opened) => return Ok((opened, factory.name())),
             Err(error) => last = error,
         }
     }
     Err(last)
-}
-
-fn port(node: &Node) -> Result<Port, PipeError> {
-    match node.bus {
-        // the driver's socket: each connection is one device
-        Bus::Vendor => UnixPipe::connect(&node.path).map(|pipe| Port::pipe(Box::new(pipe))),
-        Bus::Serial | Bus::Usb | Bus::Hid | Bus::Video => ports::open(node),
-    }
 }
 
 /// A port that could not be opened, and what to do where that is known.
@@ -225,6 +217,18 @@ mod tests {
     use biotrust_model::{DeviceSubType, Modality};
 
     use super::*;
+
+    #[test]
+    fn a_device_that_may_not_be_opened_names_the_udev_rule() {
+        let node = Node { bus: Bus::Usb, ..Node::line("/dev/bus/usb/001/004") };
+        let error = |kind| PipeError { kind, os: Some(13), doing: "opening it".into() };
+        let refused = closed(Origin::Bus, &node, error(PipeErrorKind::PermissionDenied));
+        assert_eq!(refused.kind, DeviceErrorKind::PermissionDenied);
+        let text = refused.to_string();
+        assert!(text.contains("/dev/bus/usb/001/004") && text.contains("`biotrust udev check`"), "{text}");
+        let gone = closed(Origin::Bus, &node, error(PipeErrorKind::Gone)).to_string();
+        assert!(gone.contains("opening it") && !gone.contains("udev"), "{gone}");
+    }
 
     #[test]
     fn device_ids_differ_by_serial_and_stay_the_same() {

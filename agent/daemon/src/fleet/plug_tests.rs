@@ -1,0 +1,272 @@
+//! Devices on the buses: found by quirk files, left alone with a reason, named by hand, cloned, and woken with the host.
+//! The kernel is played: what it would tell is handed to the fleet; the devices are virtual ones on pseudo-terminals.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use biosim_image::Subject;
+use biosim_scanner::{CalibratedSubject, Factory, Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
+use biotrust_certs::TestPki;
+use biotrust_driver_api::{Bus, Node, UsbIdentity};
+use biotrust_model::time::{Clock, SystemClock};
+use biotrust_model::{DeviceStatus, Level, Purpose};
+use biotrust_pipe::hotplug::HotplugEvent;
+use biotrust_quirks::Book;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::sleep::tests::Sleeper;
+use super::sources::hotplug::follow;
+use super::workshop::settings;
+use super::{Encryption, FixedPort, Fleet, SourceError, Sources, Trust};
+use crate::catalog::{FtmSettings, drivers, host_ftm};
+use crate::control::WaitFor;
+use crate::store::Store;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static WORKSHOP: LazyLock<Workshop> = LazyLock::new(|| {
+    let pki = Arc::new(TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap());
+    Workshop {
+        seed: 7,
+        maker: Maker { provider: "Example Devices Ltd".into(), provider_id: "EXAMPLE".into() },
+        subject: Arc::new(CalibratedSubject::new(Subject::new(7, None))),
+        scene: Scene::default(),
+        pki: Arc::clone(&pki),
+        clock: Arc::new(SystemClock),
+        factory: Arc::new(Factory::new(pki, Arc::new(SystemClock))),
+    }
+});
+
+/// A host whose buses are played.
+struct Host {
+    fleet: Fleet,
+    sleeper: Sleeper,
+    home: TempDir,
+}
+
+impl Host {
+    fn start(sources: Sources) -> Self {
+        Self::try_start(sources).unwrap()
+    }
+
+    fn try_start(sources: Sources) -> Result<Self, SourceError> {
+        let pki = &WORKSHOP.pki;
+        let trust = Trust {
+            device: pki.store().unwrap(),
+            ftm: pki.store().unwrap(),
+            encryption: Encryption::default(),
+            models: None,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let home = TempDir::new().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let ftm = host_ftm(home.path(), &FtmSettings::Software { seal: None }).unwrap();
+        let fleet = Fleet::new(settings(), trust, store, ftm, drivers(&clock), clock).unwrap();
+        let sleeper = Sleeper::default();
+        fleet.watch_on(sources, sleeper.clone())?;
+        Ok(Self { fleet, sleeper, home })
+    }
+
+    /// What is built in, and an entry of a vendor's that is off.
+    fn with_quirks() -> Self {
+        let directory = TempDir::new().unwrap();
+        let off = "driver = \"link\"\n[[device]]\nname = \"any-acme\"\nabout = \"whatever ACME makes\"\n\
+                   bus = \"serial\"\nmanufacturer = \"ACME\"\nenabled = false\n";
+        std::fs::write(directory.path().join("acme.toml"), off).unwrap();
+        std::fs::write(directory.path().join("broken.toml"), "driver = 5\n").unwrap();
+        let quirks = Some(Book::load(&[directory.path()]));
+        Self::start(Sources { quirks, ..Sources::default() })
+    }
+
+    fn plugged(&self, node: &Node) {
+        follow(&self.fleet.0, HotplugEvent::Appeared(node.clone()));
+    }
+
+    fn pulled(&self, node: &Node) {
+        follow(&self.fleet.0, HotplugEvent::Vanished { place: node.place.clone() });
+    }
+
+    async fn until(&self, serial: &str, status: DeviceStatus) {
+        let wanted = WaitFor {
+            serial: serial.to_owned(),
+            present: Some(true),
+            status: Some(status),
+            certificate_sha256: None,
+        };
+        let waited = self.fleet.wait(&wanted, PATIENCE).await;
+        assert!(waited.is_ok(), "{waited:?}: {:#}", self.fleet.status());
+    }
+
+    /// What status says of the device at this place, once it fits.
+    async fn at(&self, place: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.fleet.status();
+            let shown = status.as_array().unwrap().iter().find(|shown| shown["place"] == place).cloned();
+            let shown = shown.unwrap_or_default();
+            if fits(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < deadline, "{place}: {status:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Why what is at this place was left alone.
+    fn left_alone(&self, place: &str) -> Option<String> {
+        let all = self.fleet.left_alone();
+        let left = all.iter().find(|left| left["place"] == place)?;
+        Some(left["why"].as_str().unwrap().to_owned())
+    }
+
+    /// A line on which a camera is; each call gives a line of its own.
+    fn line(&self, name: &str) -> (VirtualDevice, PathBuf) {
+        let spec = Spec { kind: Kind::Face, level: Level::L0, purpose: Purpose::Registration };
+        let device = VirtualDevice::build(spec, &WORKSHOP).unwrap();
+        let lines = self.home.path().join(name);
+        std::fs::create_dir(&lines).unwrap();
+        device.plug(&lines).unwrap();
+        let line = lines.join(format!("{}.tty", device.serial()));
+        (device, line)
+    }
+}
+
+fn serial(place: &str, path: &Path, manufacturer: &str, product: &str) -> Node {
+    Node {
+        bus: Bus::Serial,
+        place: place.into(),
+        path: path.to_owned(),
+        usb: Some(UsbIdentity {
+            vendor: 0x1209,
+            product: 0xb107,
+            manufacturer: manufacturer.into(),
+            name: product.into(),
+            ..UsbIdentity::default()
+        }),
+        driver: None,
+    }
+}
+
+const PLACE: &str = "serial:1-1.2:1.0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_on_a_bus_is_opened_by_the_driver_that_its_quirk_file_names() {
+    let host = Host::with_quirks();
+    let (device, line) = host.line("a");
+    let node = serial(PLACE, &line, "Example", "biotrust face camera");
+    host.plugged(&node);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    let shown = host.at(PLACE, |shown| shown["opened_after_ms"].is_f64()).await;
+    assert_eq!((&shown["driver"], &shown["bus"], &shown["quirks"]), (&"link".into(), &"serial".into(), &"link-serial".into()));
+    let id = shown["id"].clone();
+    host.pulled(&node);
+    assert_eq!(host.fleet.status(), Value::Array(Vec::new()), "gone at once");
+    assert_eq!(&host.fleet.discovery(None, true)[..], b"[]");
+
+    // elsewhere, it is the same device
+    let moved = Node { place: "serial:2-4:1.0".into(), ..node };
+    host.plugged(&moved);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    assert_eq!(host.at(&moved.place, |shown| shown["id"].is_string()).await["id"], id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_left_alone_and_the_status_says_why() {
+    let host = Host::with_quirks();
+    let (_device, line) = host.line("a");
+    let unknown = serial("serial:1-1:1.0", &line, "Modems Inc", "56k");
+    let off = serial("serial:1-2:1.0", &line, "ACME", "thing");
+    let of_another_version = Node { driver: Some("x9000".into()), ..serial("serial:1-3:1.0", &line, "", "") };
+    for node in [&unknown, &off, &of_another_version] {
+        host.plugged(node);
+    }
+    assert_eq!(host.fleet.status(), Value::Array(Vec::new()), "nothing was opened");
+    assert_eq!(host.left_alone(&unknown.place).unwrap(), "no quirk file knows it");
+    assert!(host.left_alone(&off.place).unwrap().contains("[quirks] enable = [\"any-acme\"]"));
+    assert!(host.left_alone(&of_another_version.place).unwrap().contains("\"x9000\" is not part of this version"));
+    let notices = host.fleet.notices();
+    assert!(notices.iter().any(|notice| notice.contains("broken.toml") && notice.contains("left out")), "{notices:?}");
+    host.pulled(&off);
+    assert_eq!(host.left_alone(&off.place), None);
+
+    // the owner's word goes before the quirk files
+    let named = Node { driver: Some("link".into()), ..unknown };
+    host.pulled(&named);
+    host.plugged(&named);
+    host.at(&named.place, |shown| shown["driver"] == "link" && shown["serial"].is_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_identity_twice_is_a_clone_which_both_are_told_and_the_first_goes_on() {
+    let host = Host::with_quirks();
+    let ((device, first), (_clone, second)) = (host.line("a"), host.line("b"));
+    let first = serial("serial:1-1:1.0", &first, "Example", "biotrust face camera");
+    let second = serial("serial:1-2:1.0", &second, "Example", "biotrust face camera");
+    host.plugged(&first);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    assert!(host.at(&first.place, |shown| shown["id"].is_string()).await["clone"].is_null());
+    assert!(!host.fleet.notices().iter().any(|notice| notice.contains("clone")));
+    host.plugged(&second);
+    let refused = host.at(&second.place, |shown| shown["clone"].is_string()).await;
+    assert_eq!((&refused["in_discovery"], &refused["problem"]["code"]), (&false.into(), &"508".into()), "{refused:#}");
+    assert!(refused["reason"].as_str().unwrap().contains(&first.place));
+    let served = host.at(&first.place, |shown| shown["clone"].is_string()).await;
+    assert_eq!(served["in_discovery"], true, "the first one goes on");
+    assert!(served["clone"].as_str().unwrap().contains(&second.place));
+    let notices = host.fleet.notices();
+    let about = |notice: &&String| notice.contains(&first.place) && notice.contains(&second.place);
+    assert_eq!(notices.iter().filter(about).count(), 1, "{notices:?}");
+
+    // the other one is served as soon as it is the only one
+    host.pulled(&first);
+    let alone = host.at(&second.place, |shown| shown["in_discovery"] == true).await;
+    assert!(alone["clone"].is_null(), "{alone:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sleep_every_device_is_opened_again() {
+    let host = Host::with_quirks();
+    let (device, line) = host.line("a");
+    let node = serial(PLACE, &line, "Example", "biotrust face camera");
+    host.plugged(&node);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    let session = |host: &Host| host.fleet.0.open_units().first().map(|(_, session)| session.order);
+    let before = session(&host).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(session(&host), Some(before), "a host that is awake leaves its devices alone");
+    host.sleeper.0.store(3_600_000, Ordering::SeqCst);
+    let deadline = Instant::now() + PATIENCE;
+    while session(&host).is_none_or(|order| order == before) {
+        assert!(Instant::now() < deadline, "{:#}", host.fleet.status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_the_configuration_names_is_its_own_and_is_opened_as_soon_as_it_is_plugged_in() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("scanner");
+    let ports = vec![FixedPort { path: path.clone(), driver: Some("link".into()) }];
+    let host = Host::start(Sources { ports, quirks: Some(Book::load::<&Path>(&[])), ..Sources::default() });
+    let place = path.display().to_string();
+    host.at(&place, |shown| shown["reason"].as_str().is_some_and(|why| why.contains("scanner"))).await;
+    let (device, line) = host.line("a");
+    std::os::unix::fs::symlink(std::fs::canonicalize(&line).unwrap(), &path).unwrap();
+    let node = serial(PLACE, &line, "Example", "biotrust face camera");
+    host.plugged(&node);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    assert!(host.left_alone(PLACE).unwrap().contains(&place), "it is not opened twice");
+    assert_eq!(host.fleet.status().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_line_with_a_driver_that_is_not_there_is_refused() {
+    let ports = vec![FixedPort { path: "/dev/ttyS9".into(), driver: Some("x9000".into()) }];
+    let Err(error) = Host::try_start(Sources { ports, ..Sources::default() }) else { panic!("it started") };
+    let error = error.to_string();
+    assert!(error.contains("/dev/ttyS9") && error.contains("x9000") && error.contains("link"), "{error}");
+}
