@@ -5,6 +5,7 @@
 
 mod bench;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
@@ -91,7 +92,15 @@ fn a_device_is_reported_on_each_of_its_buses_and_can_be_opened() {
     let watch = Watch::start();
     let started = Instant::now();
     let plugged = plug_hid();
-    let (usb, hid) = (watch.appeared(Bus::Usb), watch.appeared(Bus::Hid));
+    // In any order.
+    let mut nodes = BTreeMap::new();
+    while nodes.len() < 2 {
+        match watch.next() {
+            HotplugEvent::Appeared(node) => drop(nodes.insert(node.bus, node)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (usb, hid) = (&nodes[&Bus::Usb], &nodes[&Bus::Hid]);
     println!("plugged to reported: {:?}", started.elapsed());
     let said = usb.usb.clone().unwrap();
     assert_eq!((said.vendor, said.product, said.serial.as_str()), (0x1209, 2, "HOTPLUG-1"));
@@ -100,8 +109,8 @@ fn a_device_is_reported_on_each_of_its_buses_and_can_be_opened() {
     assert!(
         usb.place.starts_with("usb:vhci_hcd.0-") && hid.place == usb.place.replace("usb:", "hid:") + ":1.0"
     );
-    drop(biotrust_pipe::ports::open(&usb).unwrap());
-    drop(biotrust_pipe::ports::open(&hid).unwrap());
+    drop(biotrust_pipe::ports::open(usb).unwrap());
+    drop(biotrust_pipe::ports::open(hid).unwrap());
     let started = Instant::now();
     plugged.unplug().unwrap();
     watch.vanished(&hid.place);
