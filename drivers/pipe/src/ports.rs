@@ -1,6 +1,6 @@
 //! Opens the node at which a device was found, whatever bus it is on.
 
-use biotrust_driver_api::{Bus, Node, PipeError, PipeErrorKind, Port};
+use biotrust_driver_api::{Bus, Node, PipeError, Port};
 
 use crate::{SerialPipe, UnixPipe, hid, usb, video};
 
@@ -31,7 +31,7 @@ fn usb_name(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use biotrust_driver_api::{Found, UsbIdentity};
+    use biotrust_driver_api::{Found, PipeErrorKind, UsbIdentity};
 
     fn usb_node() -> Node {
         Node {
