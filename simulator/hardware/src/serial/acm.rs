@@ -7,7 +7,7 @@ use std::time::Instant;
 use biosim_usbip::{Control, Descriptors, Function, Identity, Reply, Speed, UsbDevice};
 use biotrust_driver_api::{Endpoint, EndpointKind, Interface, Recipient, RequestKind};
 
-use super::SerialDevice;
+use super::{Far, SerialDevice};
 
 const INPUT: u8 = 0x81;
 const OUTPUT: u8 = 0x02;
@@ -22,7 +22,7 @@ const POWER_ON_CODING: [u8; 7] = [0x80, 0x25, 0, 0, 0, 0, 8];
 /// A CDC-ACM port with a device behind it.
 pub struct Acm<D> {
     descriptors: Descriptors,
-    device: D,
+    far: Far<D>,
     coding: [u8; 7],
 }
 
@@ -59,12 +59,12 @@ impl<D: SerialDevice> Acm<D> {
         let identity = Identity { class: [2, 0, 0], ..identity.clone() };
         let functions = [Function { interface: control, class_descriptors: functional }, data.into()];
         let descriptors = Descriptors::new(Speed::Full, &identity, &functions);
-        Self { descriptors, device, coding: POWER_ON_CODING }
+        Self { descriptors, far: Far::new(device), coding: POWER_ON_CODING }
     }
 
     /// The device behind it.
     pub fn device(&mut self) -> &mut D {
-        &mut self.device
+        &mut self.far.device
     }
 }
 
@@ -93,7 +93,7 @@ impl<D: SerialDevice> UsbDevice for Acm<D> {
     }
 
     fn write(&mut self, _: u8, data: &[u8], now: Instant) -> Reply {
-        self.device.receive(data, None, now);
+        self.far.step(data, None, now);
         Reply::Ack
     }
 
@@ -101,17 +101,18 @@ impl<D: SerialDevice> UsbDevice for Acm<D> {
         if endpoint != INPUT {
             return Reply::Nak;
         }
-        let bytes = self.device.transmit(room, None, now);
+        self.far.step(&[], None, now);
+        let bytes = self.far.fetch(room);
         if bytes.is_empty() { Reply::Nak } else { Reply::Data(bytes) }
     }
 
     fn next_event(&self) -> Option<Instant> {
-        self.device.next_event()
+        self.far.next_event()
     }
 
     fn reset(&mut self, now: Instant) {
         self.coding = POWER_ON_CODING;
-        self.device.power_on(now);
+        self.far.power_up(now);
     }
 }
 

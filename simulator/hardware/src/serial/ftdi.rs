@@ -2,15 +2,16 @@
 //!
 //! What makes them special is here: each packet to the host begins with two bytes of status, a packet goes out when it is
 //! full or the latency timer has run down (16 ms at first, and then even an empty one), and the speed is a divisor of
-//! 3 MHz with eighths. Unlike the port of a module, it has a real wire, on which bytes take their time.
+//! 3 MHz with eighths. Unlike the port of a module, it has a real wire: bytes take their time on it, those to the device
+//! here, those to the host in the device.
 
 use std::time::{Duration, Instant};
 
 use biosim_usbip::{Control, Descriptors, Identity, Reply, Speed, UsbDevice};
 use biotrust_driver_api::{Endpoint, EndpointKind, Interface, RequestKind};
 
-use super::SerialDevice;
 use super::uart::Wire;
+use super::{Far, SerialDevice};
 
 const INPUT: u8 = 0x81;
 const OUTPUT: u8 = 0x02;
@@ -22,8 +23,6 @@ const STATUS: [u8; 2] = [0xb1, 0x60];
 const BUFFER: usize = 256;
 const LATENCY: Duration = Duration::from_millis(16);
 const POWER_ON_BAUD: u32 = 9600;
-/// Bytes that the device may be ahead of the wire.
-const AHEAD: usize = 256;
 
 mod request {
     pub(super) const RESET: u8 = 0;
@@ -41,10 +40,9 @@ mod request {
 /// An FT232R with a device behind it.
 pub struct Ftdi<D> {
     descriptors: Descriptors,
-    device: D,
+    far: Far<D>,
     baud: u32,
     to_device: Wire,
-    to_host: Wire,
     latency: Duration,
     /// When the latency timer was started, if the host waits for a packet.
     timer: Option<Instant>,
@@ -68,10 +66,9 @@ impl<D: SerialDevice> Ftdi<D> {
         };
         Self {
             descriptors: Descriptors::new(Speed::Full, &identity, &[interface.into()]),
-            device,
+            far: Far::new(device),
             baud: POWER_ON_BAUD,
             to_device: Wire::default(),
-            to_host: Wire::default(),
             latency: LATENCY,
             timer: None,
         }
@@ -79,18 +76,13 @@ impl<D: SerialDevice> Ftdi<D> {
 
     /// The device behind it.
     pub fn device(&mut self) -> &mut D {
-        &mut self.device
+        &mut self.far.device
     }
 
     /// Moves what has arrived at either end of the wire.
     fn advance(&mut self, now: Instant) {
-        let arrived = self.to_device.pop(self.baud, usize::MAX, now);
-        if !arrived.is_empty() {
-            self.device.receive(&arrived, Some(self.baud), now);
-        }
-        let room = AHEAD.saturating_sub(self.to_host.len());
-        let sent = self.device.transmit(room, Some(self.baud), now);
-        self.to_host.push(&sent, now);
+        let arrived = self.to_device.pop(self.baud, now);
+        self.far.step(&arrived, Some(self.baud), now);
     }
 }
 
@@ -121,7 +113,7 @@ impl<D: SerialDevice> UsbDevice for Ftdi<D> {
             (request::RESET, Control::Out { .. }) => {
                 // 0 resets both buffers, 1 purges what was received, 2 what is to be sent.
                 if value != 2 {
-                    self.to_host.clear();
+                    self.far.received.clear();
                 }
                 if value != 1 {
                     self.to_device.clear();
@@ -166,21 +158,20 @@ impl<D: SerialDevice> UsbDevice for Ftdi<D> {
         self.advance(now);
         let most = PACKET.min(room).saturating_sub(STATUS.len());
         let timer = *self.timer.get_or_insert(now);
-        let full = self.to_host.arrived(self.baud, now) >= most;
+        let full = self.far.received.len() >= most;
         if !full && now < timer + self.latency {
             return Reply::Nak;
         }
         self.timer = Some(now);
         let mut packet = STATUS.to_vec();
-        packet.extend(self.to_host.pop(self.baud, most, now));
+        packet.extend(self.far.fetch(most));
         Reply::Data(packet)
     }
 
     fn next_event(&self) -> Option<Instant> {
         let timer = self.timer.map(|timer| timer + self.latency);
-        let packet = self.to_host.arrival(self.baud, PACKET - STATUS.len());
         let arrival = self.to_device.arrival(self.baud, PACKET);
-        [timer, packet, arrival, self.device.next_event()].into_iter().flatten().min()
+        [timer, arrival, self.far.next_event()].into_iter().flatten().min()
     }
 
     fn reset(&mut self, now: Instant) {
@@ -188,8 +179,7 @@ impl<D: SerialDevice> UsbDevice for Ftdi<D> {
         self.latency = LATENCY;
         self.timer = None;
         self.to_device.clear();
-        self.to_host.clear();
-        self.device.power_on(now);
+        self.far.power_up(now);
     }
 }
 
@@ -243,8 +233,8 @@ mod tests {
         }
         assert_eq!(heard, sent);
         assert_eq!(gadget.with(|ftdi| ftdi.device().baud), Some(115_384));
-        // There and back on a wire of 11,538 bytes a second; the beginning overlaps.
-        assert!(began.elapsed() >= Duration::from_millis(17 + 16), "{:?}", began.elapsed());
+        // On a wire of 11,538 bytes a second, after the empty packet.
+        assert!(began.elapsed() >= Duration::from_millis(16 + 17), "{:?}", began.elapsed());
     }
 
     #[test]
@@ -274,5 +264,32 @@ mod tests {
         port.control_in(order(request::GET_LATENCY, 0), &mut latency, PATIENCE).unwrap();
         assert_eq!(latency, [16]);
         assert!(port.control_in(order(0x90, 0), &mut [0; 2], PATIENCE).is_err(), "it has no EEPROM");
+    }
+
+    #[test]
+    fn a_module_is_understood_at_its_own_speed_only() {
+        let module = crate::r30x::R30x::default();
+        let gadget = Gadget::new(Ftdi::new("FT1", module)).unwrap();
+        let (port, _connection) = LocalPort::plug(&gadget).unwrap();
+        port.claim(0).unwrap();
+        // It says nothing for half a second after it gets power.
+        let awake = Instant::now() + Duration::from_millis(600);
+        while Instant::now() < awake {
+            let _ = port.read(INPUT, 64, PATIENCE);
+        }
+        // The password is told: EF 01, address, command of 7 bytes, 13, password, sum.
+        let hello = [0xef, 1, 0xff, 0xff, 0xff, 0xff, 1, 0, 7, 0x13, 0, 0, 0, 0, 0, 0x1b];
+        let answers = |divisor| {
+            port.control_out(order(request::BAUD, divisor), &[], PATIENCE).unwrap();
+            port.write(OUTPUT, &hello, PATIENCE).unwrap();
+            let (mut heard, until) = (Vec::new(), Instant::now() + Duration::from_millis(300));
+            while Instant::now() < until && heard.len() < 12 {
+                heard.extend_from_slice(&port.read(INPUT, 64, PATIENCE).unwrap()[2..]);
+            }
+            heard
+        };
+        assert_eq!(answers(312 | (1 << 14)), [], "9600 baud");
+        let heard = answers(52);
+        assert_eq!(heard[..10], [0xef, 1, 0xff, 0xff, 0xff, 0xff, 7, 0, 3, 0], "57692 baud for its 57600");
     }
 }

@@ -33,9 +33,9 @@ impl Wire {
         self.bytes.extend(bytes);
     }
 
-    /// Takes what has arrived by now: at most `most` bytes.
-    pub(super) fn pop(&mut self, baud: u32, most: usize, now: Instant) -> Vec<u8> {
-        let arrived = self.arrived(baud, now).min(most);
+    /// Takes what has arrived by now.
+    pub(super) fn pop(&mut self, baud: u32, now: Instant) -> Vec<u8> {
+        let arrived = self.arrived(baud, now);
         let bytes = self.bytes.drain(..arrived).collect();
         self.began = match self.began {
             Some(began) if !self.bytes.is_empty() => Some(began + time(baud, arrived)),
@@ -45,7 +45,7 @@ impl Wire {
     }
 
     /// How many bytes have arrived by now.
-    pub(super) fn arrived(&self, baud: u32, now: Instant) -> usize {
+    fn arrived(&self, baud: u32, now: Instant) -> usize {
         let elapsed = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
         let bytes = elapsed.as_nanos() * u128::from(baud) / (u128::from(BITS) * 1_000_000_000);
         usize::try_from(bytes).unwrap_or(usize::MAX).min(self.bytes.len())
@@ -73,17 +73,15 @@ mod tests {
         let start = Instant::now();
         let mut wire = Wire::default();
         wire.push(&[7; 100], start);
-        assert_eq!(wire.pop(9600, 100, start), []);
+        assert_eq!(wire.pop(9600, start), []);
         // 9600 baud is 960 bytes a second.
-        assert_eq!(wire.pop(9600, 100, start + Duration::from_millis(50)).len(), 48);
-        assert_eq!(wire.pop(9600, 2, start + Duration::from_millis(100)).len(), 2, "no more than asked for");
+        assert_eq!(wire.pop(9600, start + Duration::from_millis(50)).len(), 48);
         let all = wire.arrival(9600, 100).unwrap();
-        assert_eq!(wire.arrived(9600, all), 50);
         assert!(all <= start + Duration::from_millis(105));
-        assert_eq!(wire.pop(9600, 100, all).len(), 50);
+        assert_eq!(wire.pop(9600, all).len(), 52);
         assert_eq!((wire.len(), wire.arrival(9600, 1)), (0, None));
         // Time that has passed while nothing was on it does not count.
         wire.push(&[7; 10], start + Duration::from_secs(9));
-        assert_eq!(wire.arrived(9600, start + Duration::from_secs(9)), 0);
+        assert_eq!(wire.pop(9600, start + Duration::from_secs(9)), []);
     }
 }
