@@ -57,7 +57,10 @@ pub(crate) fn install() {
 
 /// The folder `udev/` of the checkout that the programs were built from.
 fn sources() -> PathBuf {
-    let found = guest::programs().ancestors().map(|above| above.join("udev")).find(|dir| dir.join("README.md").is_file());
+    let found = guest::programs()
+        .ancestors()
+        .map(|above| above.join("udev"))
+        .find(|dir| dir.join("README.md").is_file());
     found.expect("the programs were built in a checkout")
 }
 
@@ -102,7 +105,11 @@ impl Daemon {
             chown(directory, Some(account.uid), Some(account.gid)).expect("an owner");
         }
         let _ = fs::remove_file(READY);
-        let log = File::options().create(true).append(true).open(guest::share().join("biotrustd.log")).expect("a log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(guest::share().join("biotrustd.log"))
+            .expect("a log");
         let child = account
             .command(PROGRAM)
             .args(["--config", CONFIG, "--ready-file", READY])
@@ -199,7 +206,11 @@ pub(crate) fn device(line: &Value) -> Device {
 
 /// Runs `biotrust` as somebody of the group.
 pub(crate) fn cli(words: &[&str]) -> std::process::Output {
-    Command::new("/usr/bin/biotrust").args(["--control", CONTROL]).args(words).output().expect("biotrust starts")
+    Command::new("/usr/bin/biotrust")
+        .args(["--control", CONTROL])
+        .args(words)
+        .output()
+        .expect("biotrust starts")
 }
 
 /// The last lines of the daemon's log.

@@ -36,7 +36,8 @@ impl Judge {
     pub(crate) fn registration(&self, port: u16, body: &Value) -> Verdict {
         let reply = capture(port, "RCAPTURE", body);
         let asked = Asked::from_json(body.to_string().as_bytes()).expect("a request");
-        let verdict = registration::judge(&reply.body, &asked, &self.keys, packet_time(), DigitalIdDomain::default());
+        let verdict =
+            registration::judge(&reply.body, &asked, &self.keys, packet_time(), DigitalIdDomain::default());
         accepted("registration capture", &verdict, &reply);
         verdict
     }

@@ -28,7 +28,12 @@ impl Devices {
         let biosim = guest::programs().join("biosim").display().to_string();
         let mut command = account.command(&biosim);
         command.args(["serve", "--cache", "none", "--agent-control", host::CONTROL]).args(words);
-        for (option, name) in [("--links", "links"), ("--control", "biosim.sock"), ("--pki-out", "pki"), ("--ready-file", "ready.json")] {
+        for (option, name) in [
+            ("--links", "links"),
+            ("--control", "biosim.sock"),
+            ("--pki-out", "pki"),
+            ("--ready-file", "ready.json"),
+        ] {
             command.arg(option).arg(place.join(name));
         }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);

@@ -44,16 +44,16 @@ fn keys_outlive_the_process_and_the_power() {
     let mut loaded = ftm.load("SN1").unwrap();
 
     // The connection, the session and whatever was loaded are gone; the next command makes them again.
-    bench.tpm.power_cycle().unwrap();
+    bench.tpm.own().power_cycle().unwrap();
     assert!(AwsLc.verifies(&key, b"after", &loaded.sign_rs256(b"after").unwrap()));
-    bench.tpm.power_cycle().unwrap();
+    bench.tpm.own().power_cycle().unwrap();
     assert!(AwsLc.verifies(&chip, b"chip", &ftm.sign_identity_rs256(b"chip").unwrap()));
     assert_eq!(ftm.identity_chain().unwrap().len(), 2, "certificates stay in the TPM");
 
-    bench.tpm.cut_power();
+    bench.tpm.own().cut_power();
     let (is, next) = state(loaded.sign_rs256(b"without"));
     assert!(is.contains("no TPM answers") && next.contains("see that it is there"), "{is}: {next}");
-    bench.tpm.power_on().unwrap();
+    bench.tpm.own().power_on().unwrap();
     assert!(AwsLc.verifies(&key, b"again", &loaded.sign_rs256(b"again").unwrap()));
 }
 
@@ -64,7 +64,7 @@ fn power_cuts_lock_nothing() {
     let mut ftm = bench.open();
     let key = enrol(&mut ftm, "SN1");
     for _ in 0..8 {
-        bench.tpm.power_cycle().unwrap();
+        bench.tpm.own().power_cycle().unwrap();
         assert_eq!(current(&mut ftm, "SN1"), key);
         ftm.sign_identity_rs256(b"chip").unwrap();
     }
@@ -175,7 +175,7 @@ fn floors_and_failures_only_grow_and_outlive_power_cuts() {
     assert_eq!(ftm.svn_floor().unwrap(), 3, "never back");
     assert!(matches!(ftm.raise_svn_floor(1_000_000), Err(FtmError::Unusable { .. })));
     assert_eq!((1..=10).map(|_| ftm.count_failure().unwrap()).last(), Some(10));
-    bench.tpm.power_cycle().unwrap();
+    bench.tpm.own().power_cycle().unwrap();
     drop(ftm);
     let mut ftm = bench.open();
     assert_eq!((ftm.svn_floor().unwrap(), ftm.failures().unwrap()), (3, 10));
@@ -190,7 +190,7 @@ fn the_clock_counts_resets() {
     let mut ftm = bench.open();
     let (first, second) = (ftm.clock().unwrap(), ftm.clock().unwrap());
     assert!(second.clock_ms >= first.clock_ms && second.resets == first.resets);
-    bench.tpm.power_cycle().unwrap();
+    bench.tpm.own().power_cycle().unwrap();
     assert_ne!(ftm.clock().unwrap().resets, first.resets);
 }
 

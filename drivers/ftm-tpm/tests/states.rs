@@ -4,7 +4,7 @@
 
 mod common;
 
-use biosim_swtpm::{Model, Swtpm};
+use biosim_swtpm::Model;
 use biotrust_driver_api::Ftm;
 use biotrust_driver_api::conformance::Verifier;
 use biotrust_ftm_tpm::{Options, TpmFtm};
@@ -57,7 +57,7 @@ fn an_endorsement_key_that_is_not_the_certified_one_is_refused() {
     TpmFtm::open(given, &bench.keys()).unwrap();
 }
 
-fn held_persistent_identity(tpm: &Swtpm) -> bool {
+fn held_persistent_identity(tpm: &Chip) -> bool {
     held(tpm).persistent > 2
 }
 

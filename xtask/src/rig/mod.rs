@@ -12,6 +12,7 @@ mod qemu;
 mod tpm;
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,12 @@ const fn plan(name: &'static str, about: &'static str) -> Plan {
 
 const PLANS: &[Plan] =
     &[Plan { tpm: true, ..plan("tpm", "the TPM module and the daemon on the kernel's /dev/tpmrm0") }];
+
+/// Tests of a crate that are run again in a guest, on the device of its kernel.
+const TPM_TESTS: (&str, [&str; 2]) = ("drivers/ftm-tpm", ["life", "proof"]);
+
+/// Programs that guests run.
+const PROGRAMS: [&str; 4] = ["rig", "biotrustd", "biotrust", "biosim"];
 
 /// Runs the guests that `args` name, or all.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -91,14 +98,31 @@ fn parts(request: &Request) -> Result<Parts, Failure> {
     std::fs::create_dir_all(build::tools()?)
         .map_err(|e| Failure::new(format!("cannot make a directory: {e}")))?;
     initramfs::write(&kernel, &script, &initramfs)?;
-    let words = request.cycles.map(|cycles| format!("cycles={cycles}"));
-    Ok(Parts {
-        qemu,
-        kernel,
-        initramfs,
-        rig: build::programs()?.join("rig"),
-        words: words.into_iter().collect(),
-    })
+    let tests = build::tests(TPM_TESTS.0, &TPM_TESTS.1)?;
+    let place = build::target()?.join("rig/programs");
+    let built = build::programs()?;
+    let programs = PROGRAMS.iter().map(|name| ((*name).to_owned(), built.join(name)));
+    keep(programs.chain(tests.iter().cloned()), &place)?;
+    let tests = tests.iter().map(|(name, _)| format!("test_{name}={}", place.join(name).display()));
+    let cycles = request.cycles.map(|cycles| format!("cycles={cycles}"));
+    let rig = place.join("rig");
+    Ok(Parts { qemu, kernel, initramfs, rig, words: cycles.into_iter().chain(tests).collect() })
+}
+
+/// Keeps programs as they are now: a guest maps them from the host's disk, and dies of a build that replaces them.
+fn keep(programs: impl Iterator<Item = (String, PathBuf)>, place: &Path) -> Result<(), Failure> {
+    let _ = std::fs::remove_dir_all(place);
+    std::fs::create_dir_all(place)
+        .map_err(|e| Failure::new(format!("cannot make {}: {e}", place.display())))?;
+    for (name, from) in programs {
+        // A second name is enough, as a build writes to a new file.
+        let kept = std::fs::hard_link(&from, place.join(&name));
+        let kept = kept.or_else(|_| std::fs::copy(&from, place.join(&name)).map(|_| ()));
+        kept.map_err(|e| {
+            Failure::new(format!("cannot keep {}: {e}; build without --no-build", from.display()))
+        })?;
+    }
+    Ok(())
 }
 
 /// A command line of the rig, read.

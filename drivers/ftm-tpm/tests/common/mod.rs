@@ -26,9 +26,51 @@ impl Verifier for AwsLc {
     }
 }
 
+/// Where a TPM is that these tests are to use, in the spelling of tpm2-tss, instead of one of their own: the rig names
+/// the kernel's device. What they leave in it stays there.
+const GIVEN: &str = "BIOTRUST_TPM";
+/// Beside it: file of the certificate (PEM) that issued its EK certificate.
+const GIVEN_ISSUER: &str = "BIOTRUST_TPM_ISSUER";
+
+/// The TPM of a test.
+pub(crate) enum Chip {
+    Own(Swtpm),
+    Given { tcti: String, issuer: String },
+}
+
+impl Chip {
+    fn given() -> Option<Self> {
+        let tcti = std::env::var(GIVEN).ok()?;
+        let issuer = std::fs::read_to_string(std::env::var(GIVEN_ISSUER).unwrap()).unwrap();
+        Some(Self::Given { tcti, issuer })
+    }
+
+    pub(crate) fn tcti(&self) -> String {
+        match self {
+            Self::Own(tpm) => tpm.tcti(),
+            Self::Given { tcti, .. } => tcti.clone(),
+        }
+    }
+
+    fn issuer_pem(&self) -> String {
+        match self {
+            Self::Own(tpm) => tpm.ek_ca_pem().unwrap(),
+            Self::Given { issuer, .. } => issuer.clone(),
+        }
+    }
+
+    /// The power of a TPM of one's own.
+    pub(crate) fn own(&mut self) -> &mut Swtpm {
+        match self {
+            Self::Own(tpm) => tpm,
+            Self::Given { tcti, .. } => panic!("the power of {tcti} cannot be cut by a test"),
+        }
+    }
+}
+
 /// A TPM with the directory of an FTM.
 pub(crate) struct Bench {
-    pub(crate) tpm: Swtpm,
+    pub(crate) tpm: Chip,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -39,7 +81,9 @@ impl Bench {
 
     pub(crate) fn of(model: Model) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let tpm = Swtpm::manufacture_model(&directory.path().join("tpm"), model).unwrap();
+        let given = Some(model).filter(|model| *model == Model::Certified).and_then(|_| Chip::given());
+        let own = || Chip::Own(Swtpm::manufacture_model(&directory.path().join("tpm"), model).unwrap());
+        let tpm = given.unwrap_or_else(own);
         Self { tpm, directory }
     }
 
@@ -49,7 +93,7 @@ impl Bench {
 
     /// Options with the EK's issuer as anchor.
     pub(crate) fn options(&self) -> Options {
-        Options { ek_anchors: vec![der(&self.tpm.ek_ca_pem().unwrap())], ..Options::new(self.tpm.tcti()) }
+        Options { ek_anchors: vec![der(&self.tpm.issuer_pem())], ..Options::new(self.tpm.tcti()) }
     }
 
     pub(crate) fn open(&self) -> TpmFtm {
@@ -121,7 +165,7 @@ pub(crate) fn state<T>(result: Result<T, FtmError>) -> (String, String) {
 }
 
 /// A connection without a session, as any other program would make one.
-pub(crate) fn raw(tpm: &Swtpm) -> tss_esapi::Context {
+pub(crate) fn raw(tpm: &Chip) -> tss_esapi::Context {
     tss_esapi::Context::new(tpm.tcti().parse().unwrap()).unwrap()
 }
 
@@ -133,7 +177,7 @@ pub(crate) struct Held {
     pub(crate) persistent: usize,
 }
 
-pub(crate) fn held(tpm: &Swtpm) -> Held {
+pub(crate) fn held(tpm: &Chip) -> Held {
     use tss_esapi::constants::CapabilityType;
     use tss_esapi::structures::CapabilityData;
     let mut context = raw(tpm);
