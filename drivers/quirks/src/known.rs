@@ -43,6 +43,24 @@ pub const SETTINGS: &[Setting] = &[
     setting(SENSORS, "provider_id", Kind::Text, "id of the device provider in its digital ID"),
     setting(SENSORS, "firmware", Kind::Text, "firmware version to state where the device cannot tell"),
     setting(SENSORS, "purpose", Kind::OneOf(&["Auth", "Registration"]), "what the device is certified for"),
+    setting(
+        &["r30x"],
+        "baud",
+        Kind::Number(9_600, 115_200),
+        "speed to raise the module to; lower for a long cable",
+    ),
+    setting(
+        &["r30x"],
+        "address",
+        Kind::Number(0, 0xFFFF_FFFF),
+        "address of the module, where it was changed",
+    ),
+    setting(
+        &["r30x"],
+        "password",
+        Kind::Number(0, 0xFFFF_FFFF),
+        "password of the module, where it was changed",
+    ),
     setting(&["uru4000"], "dpi", Kind::Number(490, 1010), "dots per inch of its images"),
     setting(&["uru4000"], "turned", Kind::Flag, "its images are upside down"),
     setting(
