@@ -12,6 +12,7 @@ pub mod links;
 mod node;
 pub mod ports;
 pub mod pty;
+pub mod record;
 pub mod recover;
 mod serial;
 mod tcp;
