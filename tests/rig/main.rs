@@ -11,6 +11,7 @@ mod init;
 mod judge;
 mod ptys;
 mod scenario;
+mod systemd;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["init"] if guest::word("guest").as_deref() == Some(scenario::UNDER_SYSTEMD) => systemd::become_it(),
         ["init"] => init::first_process(),
         ["report"] => init::report(),
         ["scenario"] => scenario::run(),

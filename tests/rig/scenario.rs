@@ -1,16 +1,21 @@
 //! What is tried, by guest.
 
+mod sandbox;
 mod tpm;
 
 use std::process::ExitCode;
 
 use crate::guest;
 
+/// The guest whose first process is systemd.
+pub(crate) const UNDER_SYSTEMD: &str = "systemd";
+
 /// Runs the scenario of this guest.
 pub(crate) fn run() -> ExitCode {
     let name = guest::word("guest").unwrap_or_default();
     match name.as_str() {
         "tpm" => tpm::run(),
+        UNDER_SYSTEMD => sandbox::run(),
         _ => {
             eprintln!("rig: there is no scenario {name:?}");
             return ExitCode::from(64);

@@ -32,8 +32,10 @@ const fn plan(name: &'static str, about: &'static str) -> Plan {
     Plan { name, about, tpm: false, monitor: false, limit: Duration::from_secs(170) }
 }
 
-const PLANS: &[Plan] =
-    &[Plan { tpm: true, ..plan("tpm", "the TPM module and the daemon on the kernel's /dev/tpmrm0") }];
+const PLANS: &[Plan] = &[
+    Plan { tpm: true, ..plan("systemd", "the shipped service unit and its sandbox, under systemd") },
+    Plan { tpm: true, ..plan("tpm", "the TPM module and the daemon on the kernel's /dev/tpmrm0") },
+];
 
 /// Tests of a crate that are run again in a guest, on the device of its kernel.
 const TPM_TESTS: (&str, [&str; 2]) = ("drivers/ftm-tpm", ["life", "proof"]);
