@@ -3,7 +3,13 @@
 //! counted.
 
 // helpers of tests stand outside of test functions
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +26,8 @@ use biotrust_daemon::fleet::{Attestation, Encryption, Fleet, Settings, Sources, 
 use biotrust_daemon::store::Store;
 use biotrust_driver_api::{
     Cancel, CaptureJob, CaptureOutcome, CapturedImage, Description, Device, DeviceError, DeviceErrorKind,
-    DeviceEvent, DriverFactory, EventSink, Found, L0Device, Opened, PipeErrorKind, Port, SelfReport, StreamJob,
+    DeviceEvent, DriverFactory, EventSink, Found, L0Device, Opened, PipeErrorKind, Port, SelfReport,
+    StreamJob,
 };
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{
@@ -75,16 +82,25 @@ impl Held {
         Self { threads, descriptors }
     }
 
-    /// Waits until the process holds no more than this: threads that end take a moment.
-    fn again(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+    /// What it holds once nothing changes any more: threads that end take a moment.
+    async fn settled() -> Self {
+        let (mut held, mut since) = (Self::now(), Instant::now());
+        while since.elapsed() < Duration::from_millis(500) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
             let now = Self::now();
-            if now == *self {
-                return;
+            if now != held {
+                (held, since) = (now, Instant::now());
             }
-            assert!(Instant::now() < deadline, "leaked:\nbefore {self:#?}\nafter {now:#?}");
-            std::thread::sleep(Duration::from_millis(50));
+        }
+        held
+    }
+
+    /// Waits until the process holds the same as then.
+    async fn again(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while Self::now() != *self {
+            assert!(Instant::now() < deadline, "leaked:\nbefore {self:#?}\nafter {:#?}", Self::now());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
@@ -235,7 +251,11 @@ async fn pull(host: Arc<Host>, camera: Arc<VirtualDevice>, after: Duration, figu
                 if let (Some(at), Err(problem)) = (at.filter(|at| *at > asked), &answer) {
                     figures.cut.fetch_add(1, Ordering::Relaxed);
                     keep_greatest(&figures.slowest_end, at.elapsed());
-                    assert!(at.elapsed() <= AT_ONCE, "{serial}: {problem} only {:?} after it was pulled", at.elapsed());
+                    assert!(
+                        at.elapsed() <= AT_ONCE,
+                        "{serial}: {problem} only {:?} after it was pulled",
+                        at.elapsed()
+                    );
                 }
                 if answer.is_err() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -275,7 +295,7 @@ fn a_device_that_is_pulled_at_any_moment_keeps_no_client_waiting_and_hurts_no_ot
             camera.unplug();
             host.until(camera.serial(), false, None).await;
         }
-        let before = Held::now();
+        let before = Held::settled().await;
 
         // another device, at work all the time
         let over = Arc::new(AtomicBool::new(false));
@@ -323,13 +343,14 @@ fn a_device_that_is_pulled_at_any_moment_keeps_no_client_waiting_and_hurts_no_ot
             figures.late.lock().unwrap(),
         );
         assert!(cut * 10 >= pulls && served > 0, "the test has hardly pulled anything: {cut} of {pulls}");
-        tokio::task::spawn_blocking(move || before.again()).await.unwrap();
+        before.again().await;
     });
 }
 
 /// A device that is as quick as a device can be, with a thread that reads its line, as every driver has.
 struct Quick {
     description: Description,
+    hangs: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
@@ -357,8 +378,15 @@ impl Device for Quick {
 }
 
 impl L0Device for Quick {
-    /// Waits for a finger that nobody puts there.
-    fn capture(&self, job: &CaptureJob, cancel: &Cancel) -> Result<CaptureOutcome<CapturedImage>, DeviceError> {
+    /// Waits for a face that is never there; or hangs, whoever calls it off.
+    fn capture(
+        &self,
+        job: &CaptureJob,
+        cancel: &Cancel,
+    ) -> Result<CaptureOutcome<CapturedImage>, DeviceError> {
+        while self.hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if cancel.wait(job.finish_within) {
             return Err(DeviceError::new(DeviceErrorKind::Cancelled, "called off"));
         }
@@ -366,7 +394,11 @@ impl L0Device for Quick {
     }
 }
 
-struct QuickFactory;
+/// Opens quick devices, whose captures hang as long as this is set.
+#[derive(Default)]
+struct QuickFactory {
+    hangs: Arc<AtomicBool>,
+}
 
 impl DriverFactory for QuickFactory {
     fn name(&self) -> &'static str {
@@ -408,7 +440,8 @@ impl DriverFactory for QuickFactory {
             firmware: "1.0.0".into(),
             sub_ids: vec![SubId(0)],
         };
-        Ok(Opened::L0(Arc::new(Quick { description, stop, reader: Some(reader) })))
+        let hangs = Arc::clone(&self.hangs);
+        Ok(Opened::L0(Arc::new(Quick { description, hangs, stop, reader: Some(reader) })))
     }
 }
 
@@ -442,12 +475,12 @@ fn a_thousand_replugs_leave_no_thread_and_no_descriptor_behind() {
     let replugs = count("BIOTRUST_REPLUGS", 1_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let host = Arc::new(Host::start(pki(), vec![Box::new(QuickFactory)]));
+        let host = Arc::new(Host::start(pki(), vec![Box::new(QuickFactory::default())]));
         let first = Plugged::into(host.links.path(), "quick");
         host.register("quick").await;
         drop(first);
         host.until("quick", false, None).await;
-        let before = Held::now();
+        let before = Held::settled().await;
         let (mut slowest, started) = (Duration::ZERO, Instant::now());
         for replug in 0..replugs {
             let plugged = Instant::now();
@@ -476,6 +509,59 @@ fn a_thousand_replugs_leave_no_thread_and_no_descriptor_behind() {
             assert!(host.discovered().is_empty());
         }
         println!("{replugs} replugs in {:?}, the slowest Ready after {slowest:?}", started.elapsed());
-        tokio::task::spawn_blocking(move || before.again()).await.unwrap();
+        before.again().await;
+    });
+}
+
+/// A driver that hangs in a capture costs that capture: not the client's time, not the next plug, not the next capture.
+#[test]
+fn a_driver_that_hangs_in_a_capture_is_left_behind() {
+    const TIMEOUT: Duration = Duration::from_millis(600);
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let hangs = Arc::new(AtomicBool::new(false));
+        let factory = QuickFactory { hangs: Arc::clone(&hangs) };
+        let host = Arc::new(Host::start(pki(), vec![Box::new(factory)]));
+        let line = Plugged::into(host.links.path(), "quick");
+        host.register("quick").await;
+        let before = Held::settled().await;
+
+        // pulled while it hangs: the client knows at once
+        hangs.store(true, Ordering::Relaxed);
+        let capture = {
+            let host = Arc::clone(&host);
+            tokio::spawn(async move { host.fleet.capture(rcapture("quick", PATIENCE, 100)).await })
+        };
+        host.until("quick", true, Some(DeviceStatus::Busy)).await;
+        let pulled = Instant::now();
+        drop(line);
+        let problem = capture.await.unwrap().expect_err("it hangs");
+        assert!(problem.to_string().contains("lost"), "{problem}");
+        assert!(pulled.elapsed() < AT_ONCE, "the client was told only after {:?}", pulled.elapsed());
+        assert!(host.discovered().is_empty());
+
+        // the next plug is clean, with the old driver still hanging: each client is told in time
+        let _line = Plugged::into(host.links.path(), "quick");
+        host.until("quick", true, Some(DeviceStatus::Ready)).await;
+        let asked = Instant::now();
+        host.fleet.capture(rcapture("quick", TIMEOUT, 100)).await.expect_err("it hangs again");
+        assert!(asked.elapsed() <= TIMEOUT + LATE, "{:?}", asked.elapsed());
+
+        // the worker that does not come back is given up, the device set aside, and opened anew as soon as it can be
+        for reason in ["set aside", "its driver hangs and does not let go of it"] {
+            let deadline = Instant::now() + PATIENCE;
+            while !host.fleet.status().to_string().contains(reason) {
+                assert!(Instant::now() < deadline, "{reason}: {:#}", host.fleet.status());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        hangs.store(false, Ordering::Relaxed);
+        host.until("quick", true, Some(DeviceStatus::Ready)).await;
+        let asked = Instant::now();
+        let problem = host.fleet.capture(rcapture("quick", TIMEOUT, 100)).await.expect_err("nobody is there");
+        assert_eq!(problem.code(), 101, "it works again, and waits for a face: {problem}");
+        assert!(asked.elapsed() >= TIMEOUT, "not before its time");
+        before.again().await;
     });
 }

@@ -67,7 +67,14 @@ pub(super) fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
 }
 
 fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, DeviceError> {
-    let (opened, driver) = open_with(&inner.factories, &unit.spot, || events(inner, unit))?;
+    let opened = open_with(&inner.factories, &unit.spot, || events(inner, unit));
+    let (opened, driver) = opened.map_err(|error| match error.kind {
+        DeviceErrorKind::InUse if unit.is_held() => DeviceError {
+            message: "its driver hangs and does not let go of it: unplug it and plug it in".into(),
+            ..error
+        },
+        _ => error,
+    })?;
     let report = opened.device().status(HEALTH)?;
     let id = device_id(&opened.device().description().identity);
     let session = Arc::new(Session::new(opened, driver, id, inner.next_number(), &inner.open_sessions));

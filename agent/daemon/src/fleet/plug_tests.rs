@@ -160,7 +160,10 @@ async fn a_device_on_a_bus_is_opened_by_the_driver_that_its_quirk_file_names() {
     host.plugged(&node);
     host.until(device.serial(), DeviceStatus::NotRegistered).await;
     let shown = host.at(PLACE, |shown| shown["opened_after_ms"].is_f64()).await;
-    assert_eq!((&shown["driver"], &shown["bus"], &shown["quirks"]), (&"link".into(), &"serial".into(), &"link-serial".into()));
+    assert_eq!(
+        (&shown["driver"], &shown["bus"], &shown["quirks"]),
+        (&"link".into(), &"serial".into(), &"link-serial".into())
+    );
     let id = shown["id"].clone();
     host.pulled(&node);
     assert_eq!(host.fleet.status(), Value::Array(Vec::new()), "gone at once");
@@ -186,9 +189,14 @@ async fn strangers_are_left_alone_and_the_status_says_why() {
     assert_eq!(host.fleet.status(), Value::Array(Vec::new()), "nothing was opened");
     assert_eq!(host.left_alone(&unknown.place).unwrap(), "no quirk file knows it");
     assert!(host.left_alone(&off.place).unwrap().contains("[quirks] enable = [\"any-acme\"]"));
-    assert!(host.left_alone(&of_another_version.place).unwrap().contains("\"x9000\" is not part of this version"));
+    assert!(
+        host.left_alone(&of_another_version.place).unwrap().contains("\"x9000\" is not part of this version")
+    );
     let notices = host.fleet.notices();
-    assert!(notices.iter().any(|notice| notice.contains("broken.toml") && notice.contains("left out")), "{notices:?}");
+    assert!(
+        notices.iter().any(|notice| notice.contains("broken.toml") && notice.contains("left out")),
+        "{notices:?}"
+    );
     host.pulled(&off);
     assert_eq!(host.left_alone(&off.place), None);
 
@@ -211,7 +219,11 @@ async fn one_identity_twice_is_a_clone_which_both_are_told_and_the_first_goes_on
     assert!(!host.fleet.notices().iter().any(|notice| notice.contains("clone")));
     host.plugged(&second);
     let refused = host.at(&second.place, |shown| shown["clone"].is_string()).await;
-    assert_eq!((&refused["in_discovery"], &refused["problem"]["code"]), (&false.into(), &"508".into()), "{refused:#}");
+    assert_eq!(
+        (&refused["in_discovery"], &refused["problem"]["code"]),
+        (&false.into(), &"508".into()),
+        "{refused:#}"
+    );
     assert!(refused["reason"].as_str().unwrap().contains(&first.place));
     let served = host.at(&first.place, |shown| shown["clone"].is_string()).await;
     assert_eq!(served["in_discovery"], true, "the first one goes on");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use biotrust_driver_api::{Cancel, Description, Frame, Opened, SelfReport};
@@ -41,6 +41,8 @@ pub(super) struct Unit {
     capture: Mutex<Option<Running>>,
     /// Counts up with every try to open it and every loss: what an earlier driver says no longer counts.
     attempt: AtomicU64,
+    /// The session that was abandoned last: as long as its driver hangs, it holds the port.
+    abandoned: Mutex<Weak<Session>>,
     plug: Mutex<Plug>,
 }
 
@@ -297,6 +299,7 @@ impl Unit {
             fault: Mutex::default(),
             capture: Mutex::default(),
             attempt: AtomicU64::new(0),
+            abandoned: Mutex::default(),
             plug: Mutex::new(Plug::now()),
         }
     }
@@ -456,6 +459,14 @@ impl Unit {
             running.lost.cancel();
         }
         *locked(&self.lanes) = Lanes::start(self.place());
+        if let Some(session) = self.session() {
+            *locked(&self.abandoned) = Arc::downgrade(&session);
+        }
         self.close();
+    }
+
+    /// Whether a driver that was given up has still not let go of the port.
+    pub(super) fn is_held(&self) -> bool {
+        locked(&self.abandoned).strong_count() > 0
     }
 }

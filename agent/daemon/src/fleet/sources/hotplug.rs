@@ -164,6 +164,14 @@ fn choose(inner: &Arc<Inner>, node: &Node) -> Result<Match, Why> {
             "its entry takes devices of any maker and is off; [quirks] enable = [\"{name}\"] would open it"
         )));
     }
+    match matched.driver.as_str() {
+        "vendor" => {
+            let process = matched.quirks.text("process").unwrap_or("of its vendor");
+            return Err(Why::Known(format!("it is left to the driver {process} ([[vendor.driver]])")));
+        }
+        "ftm-link" => return Err(Why::Known("it is a trust module, for [ftm] backend = \"module\"".into())),
+        _ => {}
+    }
     if inner.factory(&matched.driver).is_none() {
         return Err(Why::Known(format!("its driver \"{}\" is not part of this version", matched.driver)));
     }
