@@ -158,7 +158,7 @@ fn group(root: &Path) -> Option<Finding> {
     let there = text.lines().any(|line| line.split(':').next() == Some(rules::GROUP));
     (!there).then(|| {
         let what = format!("has no group {}: udevd ignores rules that name it", rules::GROUP);
-        Finding::new(file, what, "systemd-sysusers, then restart udevd (it reads groups when it reads rules)")
+        Finding::new(file, what, "systemd-sysusers && udevadm control --reload && udevadm trigger")
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::known::{self, Kind};
 use crate::{Book, EMBEDDED, hwdb, rules};
 
 fn committed(file: &str) -> String {
@@ -31,4 +32,22 @@ fn every_built_in_file_can_be_read_and_says_something() {
     let names: std::collections::BTreeSet<_> =
         Book::embedded().entries().iter().map(|entry| entry.name.clone()).collect();
     assert_eq!(names.len(), Book::embedded().entries().len(), "a name stands in two files");
+}
+
+#[test]
+fn the_manual_has_every_setting() {
+    let table: String = known::SETTINGS.iter().map(row).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/developers/quirks.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    assert!(manual.contains(&table), "docs/developers/quirks.md lacks these rows, in this order:\n{table}");
+}
+
+fn row(setting: &known::Setting) -> String {
+    let value = match setting.kind {
+        Kind::Flag => "`true`, `false`".to_owned(),
+        Kind::Number(from, to) => format!("{from} to {to}"),
+        Kind::Text => "text".to_owned(),
+        Kind::OneOf(texts) => texts.iter().map(|text| format!("`{text:?}`")).collect::<Vec<_>>().join(", "),
+    };
+    format!("| {} | `{}` | {value} | {} |\n", setting.drivers.join(", "), setting.name, setting.meaning)
 }
