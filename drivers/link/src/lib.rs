@@ -1,8 +1,10 @@
 //! The biotrust link: how the host and a device talk over a serial line, USB or HID (docs/developers/link-protocol.md).
 //!
-//! - `mctp`: bytes to messages and back; - [`message`]: what the messages say; - [`host`] and [`device`]: both ends as
-//!   state machines without I/O; - [`driver`]: the driver that the daemon opens devices with; - [`module`]: the line to a
-//! trust module beside a sensor.
+//! - `mctp`: bytes to messages and back;
+//! - [`message`]: what the messages say;
+//! - [`host`] and [`device`]: both ends as state machines without I/O;
+//! - [`driver`]: the driver that the daemon opens devices with;
+//! - [`module`]: the line to a trust module beside a sensor.
 //!
 //! Beside its own messages a line carries SPDM (`biotrust-spdm`), for the trust module of the device: here they are
 //! bytes, one question open at a time.

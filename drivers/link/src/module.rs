@@ -231,31 +231,29 @@ mod tests {
         let mut stale = DeviceRole::new();
         let (ticket, _) = question(stale.receive(&ModuleRole::new(Framing::Serial).ask(b"before").unwrap()));
         end.write_all(&stale.respond_spdm(ticket, b"stale"), Duration::from_secs(1)).unwrap();
-        let host = SerialPipe::open(end.slave_path()).unwrap();
         let mut line =
             ModuleLine::open(Port::Serial(Box::new(host)), &Found::line(end.slave_path())).unwrap();
         let start = Instant::now();
         let error = line.ask(b"now", start + Duration::from_millis(100)).unwrap_err();
         assert_eq!(error.kind, DeviceErrorKind::TimedOut);
         assert!(start.elapsed() < Duration::from_secs(2));
-        // And the line is good for the next question.
-        let (mut module, mut buffer) = (DeviceRole::new(), [0; 100]);
+        // The line is good for the next question, and the late answer is not taken for its answer.
+        let mut module = DeviceRole::new();
+        let mut answer = move |text: &'static [u8]| {
+            let mut buffer = [0; 100];
+            let length = end.read(&mut buffer, Duration::from_secs(5)).unwrap();
+            let (ticket, _) = question(module.receive(&buffer[..length]));
+            end.write_all(&module.respond_spdm(ticket, text), Duration::from_secs(5)).unwrap();
+        };
+        answer(b"late");
+        let (done, wait) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let mut answered = 0;
-            while answered < 2 {
-                let length = end.read(&mut buffer, Duration::from_secs(5)).unwrap();
-                for incoming in module.receive(&buffer[..length]) {
-                    let bytes = match incoming {
-                        Incoming::Spdm { ticket, .. } => module.respond_spdm(ticket, b"yes"),
-                        Incoming::Reply(bytes) => bytes,
-                        Incoming::Request { .. } => panic!(),
-                    };
-                    end.write_all(&bytes, Duration::from_secs(5)).unwrap();
-                    answered += 1;
-                }
-            }
+            answer(b"yes");
+            // Until then the line is not hung up.
+            let _ = wait.recv();
         });
         assert_eq!(&line.ask(b"again", Instant::now() + Duration::from_secs(5)).unwrap()[..], b"yes");
+        drop(done);
         thread.join().unwrap();
     }
 

@@ -1,4 +1,5 @@
-//! Virtual biometric devices: sensor, subject, FTM, and the device end of the link on a pseudo-terminal.
+//! Virtual biometric devices: sensor, subject, FTM, and the device end of the link on a pseudo-terminal or any other
+//! pipe; and a virtual trust module beside a sensor.
 
 mod boot;
 mod calibration;
@@ -8,6 +9,7 @@ mod device;
 pub mod ftm;
 pub mod hunt;
 mod kind;
+mod module;
 mod options;
 mod plug;
 pub mod scene;
@@ -20,5 +22,6 @@ pub use chip::{ChipError, Issued, MAX_FAILED_ATTEMPTS, Provisioning};
 pub use device::{PlugError, VirtualDevice, Workshop};
 pub use ftm::Ftm;
 pub use kind::{Kind, Maker, Spec};
+pub use module::ModuleDevice;
 pub use options::{ChipCertificate, ChipKind, Faults, Options};
 pub use scene::Scene;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use biotrust_certs::{Authority, SignerPurpose};
 use biotrust_model::Level;
-use biotrust_model::evidence::FtmKind;
+use biotrust_model::evidence::{FtmKind, Proof};
+use biotrust_spdm::measurement::DeviceMode;
 
 use super::*;
+use crate::evidence::Claims;
 use crate::metadata::{Document, Freshness, Metadata, MetadataError, Model as Entry, Status, StatusReport};
 use crate::signed::SignedError;
 use crate::testing::publish;
@@ -172,6 +174,48 @@ fn reference_values_of_another_kind_of_module_are_left_alone() {
     assert_eq!(report.verdict().unwrap().level, Level::L0, "nor do the makers of such modules");
     let level_1 = tpm(|forge| forge.claims.svn = None);
     stopped(&level_1, &[CheckName::Measurements, CheckName::Svn]);
+}
+
+/// A module beside a sensor measures its own firmware, whatever the sensor runs, and makes nothing L1 of it. Its proofs
+/// must be as good as any.
+#[test]
+fn a_module_beside_a_sensor_is_level_0_and_measures_itself() {
+    let claims = |level, firmware: &str| {
+        let forge = SpdmForge::new(&WORLD, &challenge());
+        let proof = Proof::Spdm(forge.proof());
+        Claims::beside(
+            &WORLD.identity(),
+            level,
+            firmware,
+            WORLD.chip_chain.first().map(Vec::as_slice),
+            &proof,
+        )
+    };
+    let sensor = || claims(Level::L0, "sensor 9");
+    let mut document = WORLD.document(FtmKind::Spdm);
+    document.models[0].anchors = vec!["AB".repeat(32)];
+    document.models[0].minimum_svn = 99;
+    let models = WORLD.metadata(&document);
+    let beside = judge(FtmKind::Spdm, &spdm_evidence(|forge| forge.claims = Some(sensor())), |expected| {
+        expected.models = Some(&models);
+    });
+    let attested = beside.verdict().unwrap();
+    assert_eq!((attested.level, attested.svn), (Level::L0, None));
+    assert!(attested.why_not_l1.as_ref().unwrap().contains("key in a module"), "{attested:?}");
+    assert_eq!(attested.device_key.as_deref(), Some(WORLD.device.spki()), "its word on the key counts");
+    for name in [CheckName::Measurements, CheckName::Svn] {
+        assert_eq!(outcome(&beside, name), Outcome::NotChecked);
+    }
+
+    let in_it = spdm(|forge| forge.claims = Some(claims(Level::L1, "sensor 9")));
+    stopped(&in_it, &[CheckName::Measurements]);
+    let debugged = spdm(|forge| {
+        *forge = forge
+            .clone()
+            .running(3, DeviceMode { debug: DeviceMode::INVASIVE_DEBUG, ..DeviceMode::normal() });
+        forge.claims = Some(sensor());
+    });
+    stopped(&debugged, &[CheckName::DeviceMode]);
 }
 
 #[track_caller]

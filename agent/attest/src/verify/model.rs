@@ -110,8 +110,8 @@ fn judge_status(entry: &Model, svn: Option<u64>, expected: &Expected<'_>) -> Res
 }
 
 fn anchor_fits(entry: &Model, chip: Option<&Chip>, payload: &Payload) -> bool {
-    // Who makes the modules in devices says nothing about a host's TPM beside one.
-    let counts = !entry.anchors.is_empty() && entry.ftm == payload.kind();
+    // Who makes the modules in devices says nothing about one beside a device.
+    let counts = !entry.anchors.is_empty() && entry.ftm == payload.kind() && !is_beside(payload);
     let Some(chip) = chip.filter(|_| counts) else { return true };
     let is_listed = |sha256: &String| entry.anchors.iter().any(|known| known.eq_ignore_ascii_case(sha256));
     // A chip without a path has failed already.
@@ -142,8 +142,8 @@ pub(super) fn measurements(report: &mut Report, payload: &Payload, proven: &Prov
     let nothing = |report: &mut Report, text: &str| {
         report.add(CheckName::Measurements, Outcome::NotChecked, text);
     };
-    // Values of a module in the device say nothing about a host's TPM beside it.
-    let entry = standing.entry.filter(|entry| entry.ftm == payload.kind());
+    // Values of a module in the device say nothing about one beside it.
+    let entry = standing.entry.filter(|entry| entry.ftm == payload.kind() && !is_beside(payload));
     let ranges = entry.map(|entry| entry.firmware.as_slice()).unwrap_or_default();
     let finding = match &proven.state {
         Err(text) => Err(text.clone()),
@@ -163,11 +163,17 @@ pub(super) fn measurements(report: &mut Report, payload: &Payload, proven: &Prov
     report.judge(CheckName::Measurements, finding);
 }
 
+/// Whether the module is the host's, beside the sensor: what it measures is its own firmware, not that of the sensor. A
+/// module in a device claims L1.
+fn is_beside(payload: &Payload) -> bool {
+    payload.claims.level == Level::L0
+}
+
 /// What is claimed is what is measured.
 fn agrees(payload: &Payload, state: &State) -> Result<(), String> {
     let claimed = &payload.claims.firmware;
     match &state.version {
-        Some(measured) if measured != claimed => Err(format!(
+        Some(measured) if measured != claimed && !is_beside(payload) => Err(format!(
             "firmware \"{}\" is claimed, \"{}\" is measured",
             shown::value(claimed),
             shown::value(measured)
@@ -221,6 +227,7 @@ fn compare(range: &FirmwareRange, state: &State) -> Result<usize, String> {
 pub(super) fn effective_svn(payload: &Payload, proven: &Proven) -> Option<u64> {
     let measured = proven.state.as_ref().ok().and_then(Option::as_ref).and_then(|state| state.svn);
     match payload.kind() {
+        FtmKind::Spdm if is_beside(payload) => None,
         FtmKind::Spdm => measured,
         FtmKind::Tpm | FtmKind::Software => measured.or(payload.claims.svn),
     }
@@ -239,8 +246,8 @@ pub(super) fn svn(
     let whose = if floor == minimum { "the adopter's minimum" } else { "what this device had before" };
     // Keys of the host: the scanner beside them is not measured.
     let may_be_silent = match payload.kind() {
-        FtmKind::Spdm => false,
-        FtmKind::Tpm => payload.claims.level == Level::L0 || floor == 0,
+        FtmKind::Spdm => is_beside(payload),
+        FtmKind::Tpm => is_beside(payload) || floor == 0,
         FtmKind::Software => true,
     };
     let finding = match (effective_svn(payload, proven), payload.claims.svn) {
@@ -272,7 +279,9 @@ pub(super) fn level(
         (FtmKind::Tpm, Level::L0) => {
             Some("the trust module is the host's, beside the scanner and not in it".to_owned())
         }
-        (_, Level::L0) => Some("the device claims no more".to_owned()),
+        (FtmKind::Spdm, Level::L0) => {
+            Some("key in a module: the trust module is beside the sensor and not in it".to_owned())
+        }
         (_, Level::L1) => standing.not_l1.clone(),
     };
     let granted = if why.is_none() { Level::L1 } else { Level::L0 };

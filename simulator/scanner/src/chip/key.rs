@@ -1,5 +1,6 @@
 //! A private key in the memory of this process. It is made here, it signs, and there is no way to get it out.
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -45,6 +46,14 @@ impl DeviceKey for SoftwareKey {
         self.pair
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
             .map_err(|_| ChipError::new("signing", "no signature"))?;
+        Ok(signature)
+    }
+
+    fn sign_digest(&self, digest: &[u8; 32]) -> Result<Vec<u8>, ChipError> {
+        let failed = || ChipError::new("signing", "no signature");
+        let digest = Digest::import_less_safe(digest, &SHA256).map_err(|_| failed())?;
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature).map_err(|_| failed())?;
         Ok(signature)
     }
 }

@@ -74,6 +74,12 @@ pub(crate) trait DeviceKey: Send + Sync {
 
     /// RSASSA-PKCS1-v1_5 with SHA-256 over `message`.
     fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, ChipError>;
+
+    /// The same over a message of which only the SHA-256 is known. Not every chip can do that.
+    fn sign_digest(&self, digest: &[u8; 32]) -> Result<Vec<u8>, ChipError> {
+        let _ = digest;
+        Err(ChipError::new("signing a digest", "it signs messages only"))
+    }
 }
 
 /// A device key that was just made, and the PKCS#10 request (DER) for its certificate.

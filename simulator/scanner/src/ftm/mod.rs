@@ -347,7 +347,7 @@ impl Ftm {
 }
 
 /// SHA-256 of the FTM provider's root. A chip of another root says the same: it wants to pass.
-fn ftm_root(pki: &TestPki) -> Result<[u8; 32], FtmError> {
+pub(crate) fn ftm_root(pki: &TestPki) -> Result<[u8; 32], FtmError> {
     let store = pki.store::<FtmDomain>()?;
     let anchor = store.entries().find(|entry| entry.role == Role::Anchor);
     let anchor = anchor.ok_or(FtmError::Certificate("the root of the FTM provider"))?;
