@@ -61,19 +61,6 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number(0, 0xFFFF_FFFF),
         "password of the module, where it was changed",
     ),
-    setting(
-        &["r30x"],
-        "address",
-        Kind::Number(0, 0xffff_ffff),
-        "address of the module, where it was changed",
-    ),
-    setting(
-        &["r30x"],
-        "password",
-        Kind::Number(0, 0xffff_ffff),
-        "password of the module, where it was changed",
-    ),
-    setting(&["r30x"], "baud", Kind::Number(9_600, 115_200), "speed that the module is raised to at most"),
     setting(&["uru4000"], "dpi", Kind::Number(490, 1010), "dots per inch of its images"),
     setting(&["uru4000"], "turned", Kind::Flag, "its images are upside down"),
     setting(
