@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::hardware::spec::{Attach, DeviceSpec};
+
 /// Virtual biometric devices for the MOSIP device service, and a demo of the whole main job.
 #[derive(Debug, Parser)]
 #[command(name = "biosim", version, max_term_width = 110)]
@@ -22,6 +24,13 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run virtual devices only, for a biotrustd that is started by somebody else.
     Serve(ServeArgs),
+    /// Plug in virtual hardware: fingerprint readers and modules of other makers, and reference devices on USB and HID.
+    ///
+    /// A daemon, or any other program, finds them as it finds real ones. `--attach vhci` makes them devices of this
+    /// machine's kernel (root; `modprobe vhci-hcd`), `--attach tcp:HOST:PORT` offers them to `usbip attach` without
+    /// authentication, `--attach pty:FOLDER` is for those on a serial line.
+    #[command(after_help = HARDWARE_EXAMPLES)]
+    Hardware(HardwareArgs),
     /// Change what the virtual devices of a running biosim see and do.
     ///
     /// Each command answers when its effect holds at the daemon (or, for the subject, at the devices).
@@ -41,6 +50,49 @@ Examples:
   biosim mgmt --config trial/mgmt.toml events          what was decided, and why
 
 The demo has such a server: its ready file names the configuration as management.config.";
+
+const HARDWARE_EXAMPLES: &str = "\
+Examples:
+  biosim hardware --device uru4000 --device r30x@ftdi --attach vhci --control hw.sock
+  biosim hardware --device r30x@pty --attach pty:lines --control hw.sock
+  biosim hardware --device left=uru4000 --device right=uru4000 --attach tcp:127.0.0.1:3240 --control hw.sock
+  biosim hardware --device link@usb:L1,FingerSlap --attach vhci --control hw.sock --pki-out pki
+  biosim ctl --control hw.sock finger absent           nobody touches anything
+  biosim ctl --control hw.sock yank left               pulled in the middle of whatever is under way
+  biosim ctl --control hw.sock replug left             plugged in where it was
+  biosim ctl --control hw.sock hw-fault left stall:1   the next transfer stalls
+
+Devices: [NAME=]uru4000[:SERIAL], r30x@acm|ftdi[:SERIAL], r30x@pty,
+link@usb|hid|pty:L0|L1,KIND[,auth|registration] with KIND FingerSlap, FingerSingle, FingerTouchless, IrisDouble, IrisSingle
+or Face, ftm@hid|pty, camera@SOCKET.";
+
+#[derive(Debug, Args)]
+pub(crate) struct HardwareArgs {
+    /// A device (repeatable); see below.
+    #[arg(long = "device", value_name = "DEVICE", required = true)]
+    pub(crate) devices: Vec<DeviceSpec>,
+    /// Where they are plugged in: vhci, tcp:HOST:PORT, pty:FOLDER (repeatable: one place for USB, one for lines).
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) attach: Vec<Attach>,
+    /// Where to put the socket that `biosim ctl` talks to.
+    #[arg(long, value_name = "SOCK")]
+    pub(crate) control: PathBuf,
+    /// Where to write the anchors, the model metadata and the stand-in encryption key that the daemon and its judges need.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pki_out: Option<PathBuf>,
+    /// File to write once the devices are plugged in: JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// No finger lies on the readers at the start.
+    #[arg(long)]
+    pub(crate) no_finger: bool,
+    /// Seed of the subject's fingers, irises and face, and of the serial numbers.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder that keeps generated fingerprints between runs, or "none" [default: $XDG_CACHE_HOME/biosim or ~/.cache/biosim].
+    #[arg(long, value_name = "DIR|none")]
+    pub(crate) cache: Option<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct MgmtArgs {
@@ -223,6 +275,28 @@ pub(crate) enum Ctl {
         /// Its deviceId or serial number.
         id: String,
     },
+    /// Pull a device of `biosim hardware` out in the middle of whatever is under way.
+    Yank {
+        /// Its name or serial number.
+        id: String,
+    },
+    /// Make something wrong with a device of `biosim hardware` or with its bus, or make it right again.
+    HwFault {
+        /// Its name or serial number.
+        id: String,
+        /// The fault, or none: stall, stall:TIMES, nak, short, garbage, babble, slow:MILLISECONDS, disconnect on USB, and
+        /// those of the device itself, which the refusal of an unknown one lists.
+        fault: String,
+    },
+    /// Lay a finger on devices of `biosim hardware`, or take it away.
+    Finger {
+        /// Whether a finger lies there.
+        #[arg(value_enum)]
+        presence: Presence,
+        /// Name or serial number of one device [default: all].
+        #[arg(long, value_name = "ID")]
+        device: Option<String>,
+    },
     /// Give a device a new key and a new certificate of its provider, through the management server where there is one.
     RotateKey {
         /// Its deviceId or serial number.
@@ -321,6 +395,11 @@ mod tests {
             "biosim ctl --control s stop-clock BT0123456789",
             "biosim demo --once --chip swtpm --management none",
             "biosim serve --links d --control s --chip swtpm --management-out m",
+            "biosim ctl --control s yank left",
+            "biosim ctl --control s hw-fault left slow:20",
+            "biosim ctl --control s finger absent",
+            "biosim ctl --control s finger present --device left",
+            "biosim hardware --device uru4000 --device a=r30x@pty --attach vhci --attach pty:d --control s --ready-file f --cache none",
             "biosim mgmt --config trial/mgmt.toml rotate SN1",
             "biosim mgmt --with-parent --config trial/mgmt.toml serve",
         ] {
@@ -333,9 +412,10 @@ mod tests {
 
     #[test]
     fn the_examples_in_the_help_are_good_ones() {
-        let examples = MGMT_EXAMPLES.lines().filter_map(|line| line.trim().strip_prefix("biosim "));
+        let lines = MGMT_EXAMPLES.lines().chain(HARDWARE_EXAMPLES.lines());
+        let examples = lines.filter_map(|line| line.trim().strip_prefix("biosim "));
         let commands: Vec<&str> = examples.filter_map(|line| line.split("  ").next()).collect();
-        assert_eq!(commands.len(), 6);
+        assert_eq!(commands.len(), 6 + 8);
         for command in commands {
             let words = std::iter::once("biosim").chain(command.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{command}");

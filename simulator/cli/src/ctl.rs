@@ -33,6 +33,11 @@ fn request(what: Ctl) -> anyhow::Result<Request> {
         Ctl::Device { id, state } => Request::Device { id, state },
         Ctl::Unplug { id } => Request::Unplug { id },
         Ctl::Replug { id } => Request::Replug { id },
+        Ctl::Yank { id } => Request::Yank { id },
+        Ctl::HwFault { id, fault } => Request::HwFault { id, fault },
+        Ctl::Finger { presence, device } => {
+            Request::Finger { id: device, present: presence == Presence::Present }
+        }
         Ctl::RotateKey { id } => Request::RotateKey { id },
         Ctl::Fault { id, fault } => Request::Fault { id, fault },
         Ctl::Reboot { id } => Request::Reboot { id },
@@ -67,10 +72,16 @@ fn line(answer: &Value) -> String {
 }
 
 fn list(answer: &Value) -> String {
-    let columns = ["id", "serial", "type", "sub_type", "level", "chip", "purpose", "plugged", "status"];
+    let (what, columns): (_, &[&str]) = match answer.get("hardware") {
+        Some(_) => ("hardware", &["name", "device", "serial", "bus", "place", "plugged", "fault"]),
+        None => (
+            "devices",
+            &["id", "serial", "type", "sub_type", "level", "chip", "purpose", "plugged", "status"],
+        ),
+    };
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns);
-    for device in answer.get("devices").and_then(Value::as_array).into_iter().flatten() {
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns.to_vec());
+    for device in answer.get(what).and_then(Value::as_array).into_iter().flatten() {
         let value = |name: &&str| plain(device.get(*name).unwrap_or(&Value::Null));
         table.add_row(columns.iter().map(value).collect::<Vec<_>>());
     }
@@ -116,5 +127,8 @@ mod tests {
         let shown =
             list(&json!({"subject": {"present": false}, "devices": [{"id": "BT1", "plugged": true}]}));
         assert!(shown.starts_with("subject: present no\n") && shown.contains("BT1"), "{shown}");
+        let shown =
+            list(&json!({"subject": {"present": true}, "hardware": [{"name": "left", "fault": "nak"}]}));
+        assert!(shown.contains("left") && shown.contains("nak") && !shown.contains("sub_type"), "{shown}");
     }
 }

@@ -6,6 +6,7 @@ mod control;
 mod ctl;
 mod demo;
 mod files;
+mod hardware;
 mod interrupt;
 mod jsonlines;
 mod lab;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match args::Cli::parse().command {
         args::Command::Demo(args) => demo::run(&args),
         args::Command::Serve(args) => serve::run(&args),
+        args::Command::Hardware(args) => hardware::run(&args),
         args::Command::Ctl(args) => ctl::run(args).map(|answer| {
             say::result(answer);
             ExitCode::SUCCESS

@@ -68,6 +68,12 @@ impl<D: UsbDevice + ?Sized + 'static> Gadget<D> {
         done
     }
 
+    /// What tells the gadget that something has happened to the device, for those who have a hand on a part of it.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        waker(&self.inner.event)
+    }
+
     /// Its descriptors.
     #[must_use]
     pub fn descriptors(&self) -> Descriptors {

@@ -19,6 +19,9 @@ const FREE: &str = "004";
 /// How long ports are looked for that somebody else does not take first, or that are still being given back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a port that is wanted is waited for: the kernel gives it back some time after its device has gone.
+const INSIST: Duration = Duration::from_secs(2);
+
 /// A device cannot be plugged into the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum VhciError {
@@ -53,6 +56,18 @@ pub struct Plugged {
 /// # Errors
 /// When the kernel has no virtual host controller or no free port, or this program may not use it.
 pub fn attach<D: UsbDevice + ?Sized + 'static>(gadget: &Gadget<D>) -> Result<Plugged, VhciError> {
+    attach_at(gadget, None)
+}
+
+/// Plugs a device in at a port of the controller, so that it comes back where it was; elsewhere if that port does not
+/// become free.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_at<D: UsbDevice + ?Sized + 'static>(
+    gadget: &Gadget<D>,
+    wanted: Option<u32>,
+) -> Result<Plugged, VhciError> {
     let controller = Path::new(CONTROLLER);
     let speed = gadget.descriptors().speed().number();
     let (device_end, kernel_end) =
@@ -62,8 +77,10 @@ pub fn attach<D: UsbDevice + ?Sized + 'static>(gadget: &Gadget<D>) -> Result<Plu
         .connect(device_end)
         .map_err(|source| VhciError::Refused { doing: "plugging in a virtual device", source })?;
     let give_up = Instant::now() + PATIENCE;
+    let insist = Instant::now() + INSIST;
     loop {
-        let Some(port) = free_port(controller)? else {
+        let wanted = wanted.filter(|_| Instant::now() < insist);
+        let Some(port) = free_port(controller, wanted)? else {
             pause(give_up).map_err(|()| VhciError::NoFreePort)?;
             continue;
         };
@@ -141,25 +158,26 @@ fn pause(give_up: Instant) -> Result<(), ()> {
     Ok(())
 }
 
-/// A port for devices of up to high speed in which there is nothing.
-fn free_port(controller: &Path) -> Result<Option<u32>, VhciError> {
+/// A port for devices of up to high speed in which there is nothing: that which is wanted, or the first.
+fn free_port(controller: &Path, wanted: Option<u32>) -> Result<Option<u32>, VhciError> {
     let path = controller.join("status");
     match fs::read_to_string(&path) {
-        Ok(status) => Ok(first_free(&status)),
+        Ok(status) => Ok(find_free(&status, wanted)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(VhciError::NoController { path }),
         Err(source) => Err(VhciError::Refused { doing: "reading the ports of vhci_hcd", source }),
     }
 }
 
 /// The table is `hub port sta spd dev sockfd local_busid`, with one line of these words.
-fn first_free(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| {
+fn find_free(status: &str, wanted: Option<u32>) -> Option<u32> {
+    let mut free = status.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some("hs"), Some(port), Some(FREE)) => port.parse().ok(),
+            (Some("hs"), Some(port), Some(FREE)) => port.parse::<u32>().ok(),
             _ => None,
         }
-    })
+    });
+    free.find(|port| wanted.is_none_or(|wanted| wanted == *port))
 }
 
 #[cfg(test)]
@@ -174,14 +192,17 @@ hs  0000 006 003 00010001 000003 1-1
 hs  0001 004 000 00000000 000000 0-0
 ss  0008 004 000 00000000 000000 0-0
 ";
-        assert_eq!(first_free(status), Some(1));
-        assert_eq!(first_free(&status.replace("0001 004", "0001 005")), None);
+        assert_eq!(find_free(status, None), Some(1));
+        assert_eq!(find_free(status, Some(1)), Some(1));
+        assert_eq!(find_free(status, Some(0)), None, "it has a device");
+        assert_eq!(find_free(status, Some(8)), None, "it is for others");
+        assert_eq!(find_free(&status.replace("0001 004", "0001 005"), None), None);
     }
 
     #[test]
     fn a_kernel_without_the_module_is_told() {
         let nowhere = tempfile::tempdir().unwrap();
-        let error = free_port(&nowhere.path().join("vhci_hcd.0")).unwrap_err().to_string();
+        let error = free_port(&nowhere.path().join("vhci_hcd.0"), None).unwrap_err().to_string();
         assert!(error.contains("modprobe vhci-hcd"), "{error}");
     }
 }

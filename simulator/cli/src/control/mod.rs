@@ -45,6 +45,26 @@ pub(crate) enum Request {
         /// `deviceId` or serial number.
         id: String,
     },
+    /// Pull the plug of a device of `biosim hardware` in the middle of whatever is under way.
+    Yank {
+        /// Name or serial number.
+        id: String,
+    },
+    /// Something is wrong with a device of `biosim hardware` or its bus, or nothing any more.
+    HwFault {
+        /// Name or serial number.
+        id: String,
+        /// Name of the fault, or `none`.
+        fault: String,
+    },
+    /// A finger lies on a device of `biosim hardware`, or on all of them, or it does not.
+    Finger {
+        /// Name or serial number; all where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        /// Whether it lies there.
+        present: bool,
+    },
     /// New key, new certificate.
     RotateKey {
         /// `deviceId` or serial number.
@@ -91,6 +111,11 @@ mod tests {
             (
                 r#"{"op":"device","id":"X","state":"not-ready"}"#,
                 Request::Device { id: "X".into(), state: State::NotReady },
+            ),
+            (r#"{"op":"finger","present":true}"#, Request::Finger { id: None, present: true }),
+            (
+                r#"{"op":"hw-fault","id":"X","fault":"nak"}"#,
+                Request::HwFault { id: "X".into(), fault: "nak".into() },
             ),
             (r#"{"op":"rotate-key","id":"X"}"#, Request::RotateKey { id: "X".into() }),
             (

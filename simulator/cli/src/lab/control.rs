@@ -70,6 +70,9 @@ impl Lab {
             Request::Reboot { id } => self.reboot(&id),
             Request::PowerCycle { id } => self.power_cycle(&id),
             Request::StopClock { id } => self.stop_clock(&id),
+            Request::Yank { .. } | Request::HwFault { .. } | Request::Finger { .. } => {
+                Err(Refusal("unsupported", "only `biosim hardware` has this".to_owned()))
+            }
         }
     }
 

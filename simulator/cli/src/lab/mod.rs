@@ -327,7 +327,7 @@ pub(crate) fn subject(args: &DeviceArgs) -> Arc<CalibratedSubject> {
 }
 
 /// Where grown fingers are kept: as asked, else the user's cache folder; "none" for nowhere.
-fn cache_folder(asked: Option<&Path>) -> Option<PathBuf> {
+pub(crate) fn cache_folder(asked: Option<&Path>) -> Option<PathBuf> {
     match asked {
         Some(path) if path == Path::new("none") => None,
         Some(path) => Some(path.to_owned()),
