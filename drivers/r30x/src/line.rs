@@ -104,6 +104,8 @@ pub(crate) struct Line {
     decoder: Decoder,
     inbox: VecDeque<Found>,
     owed: Owed,
+    /// Nothing is waited for beyond this, as if it were called off then.
+    limit: Option<Instant>,
     /// How long the line must be quiet before the next question.
     quiet: Duration,
     /// Another address that was seen since the last question.
@@ -113,7 +115,16 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(port: Box<dyn SerialPort>, address: u32) -> Self {
         let (decoder, inbox) = (Decoder::new(), VecDeque::new());
-        Self { port, address, decoder, inbox, owed: Owed::Nothing, quiet: Duration::ZERO, stranger: None }
+        Self {
+            port,
+            address,
+            decoder,
+            inbox,
+            owed: Owed::Nothing,
+            limit: None,
+            quiet: Duration::ZERO,
+            stranger: None,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -125,6 +136,11 @@ impl Line {
         self.decoder.reset();
         self.inbox.clear();
         self.port.set_baud(speed.baud())
+    }
+
+    /// Calls off at `limit` what is being waited for.
+    pub(crate) const fn set_limit(&mut self, limit: Option<Instant>) {
+        self.limit = limit;
     }
 
     /// Asks until the answer has arrived whole, each time for `within`.
@@ -195,21 +211,19 @@ impl Line {
     pub(crate) fn data(
         &mut self,
         transfer: Duration,
-        until: Instant,
         cancel: &Cancel,
         mut take: impl FnMut(&[u8]) -> Result<(), ImageError>,
     ) -> Result<(), Failure> {
         self.owed = Owed::Data(Instant::now() + 2 * transfer + QUIET);
         loop {
             let quiet = Instant::now() + QUIET;
-            match self.next(quiet.min(until), cancel)? {
+            match self.next(quiet, cancel)? {
                 Some(Found::Packet(packet)) if packet.kind == Kind::Data => take(&packet.content)?,
                 Some(Found::Packet(packet)) if packet.kind == Kind::End => {
                     self.owed = Owed::Nothing;
                     return Ok(take(&packet.content)?);
                 }
                 Some(_) => return Err(Failure::Damaged("UpImage")),
-                None if Instant::now() >= until => return Err(Failure::Cancelled),
                 None => {
                     self.owed = Owed::Nothing;
                     return Err(Failure::Silent("UpImage"));
@@ -262,10 +276,11 @@ impl Line {
                     found => return Ok(Some(found)),
                 }
             }
-            if cancel.is_cancelled() {
+            let now = Instant::now();
+            if cancel.is_cancelled() || self.limit.is_some_and(|limit| now >= limit) {
                 return Err(Failure::Cancelled);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(now);
             if left.is_zero() {
                 return Ok(None);
             }

@@ -129,14 +129,23 @@ impl Module {
         for candidate in [speed, old] {
             self.line.set_speed(candidate)?;
             for _ in 0..SWITCHES {
-                if probe(&mut self.line, self.known, candidate)?.is_some() {
-                    self.speed = candidate;
-                    return Ok(());
+                match probe(&mut self.line, self.known, candidate) {
+                    Ok(true) => {
+                        self.speed = candidate;
+                        return Ok(());
+                    }
+                    Ok(false) | Err(Failure::Damaged(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }
         self.speed = seek(&mut self.line, self.known, deadline)?;
         Ok(())
+    }
+
+    /// Calls off at `limit` whatever it is asked.
+    pub(crate) const fn set_limit(&mut self, limit: Option<Instant>) {
+        self.line.set_limit(limit);
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -183,10 +192,10 @@ impl Module {
     }
 
     /// Gets the image; `None` when it was damaged on the way. A line that damages one after the other is given up.
-    pub(crate) fn image(&mut self, until: Instant, cancel: &Cancel) -> Result<Option<Gray>, Failure> {
+    pub(crate) fn image(&mut self, cancel: &Cancel) -> Result<Option<Gray>, Failure> {
         self.ask(Command::UpImage, THINKS, cancel)?;
         let mut assembly = Assembly::default();
-        let got = match self.line.data(self.transfer(), until, cancel, |content| assembly.push(content)) {
+        let got = match self.line.data(self.transfer(), cancel, |content| assembly.push(content)) {
             Ok(()) => assembly.finish().map_err(Failure::from),
             Err(error) => Err(error),
         };
@@ -235,9 +244,9 @@ fn seek(line: &mut Line, known: Known, deadline: Instant) -> Result<Speed, Failu
                 Err(error) => return Err(error.into()),
             }
             match probe(line, known, speed) {
-                Ok(Some(())) => return Ok(speed),
-                Ok(None) => {}
-                Err(error @ (Failure::Address(_) | Failure::Babbles)) => last = error,
+                Ok(true) => return Ok(speed),
+                Ok(false) => {}
+                Err(error @ (Failure::Address(_) | Failure::Babbles | Failure::Damaged(_))) => last = error,
                 Err(error) => return Err(error),
             }
         }
@@ -245,13 +254,13 @@ fn seek(line: &mut Line, known: Known, deadline: Instant) -> Result<Speed, Failu
 }
 
 /// Whether a module answers at this speed.
-fn probe(line: &mut Line, known: Known, speed: Speed) -> Result<Option<()>, Failure> {
+fn probe(line: &mut Line, known: Known, speed: Speed) -> Result<bool, Failure> {
     let within = PROBE + Duration::from_millis(PROBE_BITS * 1000 / u64::from(speed.baud()));
     let command = Command::VfyPwd(known.password);
     match line.ask_once(command, within, &Cancel::new()) {
-        Ok(answer) if answer.code == Code::RECEIVE_ERROR => Ok(None),
-        Ok(answer) => ok(answer, command).map(|_| Some(())),
-        Err(Failure::Silent(_) | Failure::Damaged(_)) => Ok(None),
+        Ok(answer) if answer.code == Code::RECEIVE_ERROR => Ok(false),
+        Ok(answer) => ok(answer, command).map(|_| true),
+        Err(Failure::Silent(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

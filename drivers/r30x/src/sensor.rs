@@ -45,12 +45,13 @@ impl R30x {
             let _ = cancel.wait(POLL);
             return Ok(None);
         }
-        Ok(self.0.image(until, cancel)?.map(|image| Seen::Finger { image, density: Dpi::FINGER }))
+        Ok(self.0.image(cancel)?.map(|image| Seen::Finger { image, density: Dpi::FINGER }))
     }
 }
 
 impl Sensor for R30x {
     fn look(&mut self, wait: Duration, until: Instant, cancel: &Cancel) -> Result<Option<Seen>, DeviceError> {
+        self.0.set_limit(Some(until));
         match self.try_look(wait, until, cancel) {
             Err(Failure::Cancelled) => Ok(None),
             looked => looked.map_err(|failure| failure.on(self.0.name())),
@@ -58,6 +59,7 @@ impl Sensor for R30x {
     }
 
     fn is_clear(&mut self, until: Instant, cancel: &Cancel) -> Result<bool, DeviceError> {
+        self.0.set_limit(Some(until));
         let clear = match self.0.take(cancel) {
             Ok(taken) => matches!(taken, Taken::Nothing),
             Err(Failure::Cancelled) => false,
@@ -70,6 +72,7 @@ impl Sensor for R30x {
     }
 
     fn status(&mut self) -> Result<SelfReport, DeviceError> {
+        self.0.set_limit(None);
         self.0.check().map_err(|failure| failure.on(self.0.name()))?;
         Ok(SelfReport { status: DeviceStatus::Ready, reason: String::new() })
     }
@@ -77,6 +80,7 @@ impl Sensor for R30x {
 
 impl Drop for R30x {
     fn drop(&mut self) {
+        self.0.set_limit(None);
         self.0.restore();
     }
 }
