@@ -4,5 +4,6 @@ mod channel;
 mod hid;
 pub mod link;
 pub mod r30x;
+pub mod replay;
 pub mod serial;
 pub mod uru4000;

@@ -288,7 +288,7 @@ mod tests {
             }
             heard
         };
-        assert_eq!(answers(312 | (1 << 14)), [], "9600 baud");
+        assert_eq!(answers(312 | (1 << 14)), [0u8; 0], "9600 baud");
         let heard = answers(52);
         assert_eq!(heard[..10], [0xef, 1, 0xff, 0xff, 0xff, 0xff, 7, 0, 3, 0], "57692 baud for its 57600");
     }

@@ -73,7 +73,7 @@ mod tests {
         let start = Instant::now();
         let mut wire = Wire::default();
         wire.push(&[7; 100], start);
-        assert_eq!(wire.pop(9600, start), []);
+        assert_eq!(wire.pop(9600, start), [0u8; 0]);
         // 9600 baud is 960 bytes a second.
         assert_eq!(wire.pop(9600, start + Duration::from_millis(50)).len(), 48);
         let all = wire.arrival(9600, 100).unwrap();
@@ -82,6 +82,6 @@ mod tests {
         assert_eq!((wire.len(), wire.arrival(9600, 1)), (0, None));
         // Time that has passed while nothing was on it does not count.
         wire.push(&[7; 10], start + Duration::from_secs(9));
-        assert_eq!(wire.pop(9600, start + Duration::from_secs(9)), []);
+        assert_eq!(wire.pop(9600, start + Duration::from_secs(9)), [0u8; 0]);
     }
 }
