@@ -6,6 +6,7 @@
 
 pub(crate) mod density;
 mod image;
+pub mod iris;
 pub mod jp2;
 pub mod preview;
 pub mod quality;

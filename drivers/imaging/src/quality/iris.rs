@@ -136,7 +136,7 @@ fn radial_profile(image: &Gray, circle: Circle, sector: usize, pitch: f32) -> Ve
 }
 
 /// The grey between four pixels; the edge of the image goes on for ever.
-fn grey_at(image: &Gray, x: f32, y: f32) -> f32 {
+pub(crate) fn grey_at(image: &Gray, x: f32, y: f32) -> f32 {
     let x = x.min(image.width() as f32 - 1.001).max(0.0);
     let y = y.min(image.height() as f32 - 1.001).max(0.0);
     let (column, row, stride) = (x as usize, y as usize, image.width() as usize);

@@ -11,6 +11,7 @@ mod iris;
 
 pub use face::{FaceAspects, face, face_aspects};
 pub use finger::{FingerAspects, finger, finger_aspects};
+pub(crate) use iris::grey_at;
 pub use iris::{IrisAspects, iris, iris_aspects};
 
 /// 0 at `low`, 1 at `high`, straight in between; `low` may be the larger one.
