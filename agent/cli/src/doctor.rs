@@ -8,6 +8,7 @@ mod devices;
 mod disk;
 mod port;
 mod state;
+mod udev;
 
 use std::path::{Path, PathBuf};
 
@@ -101,6 +102,7 @@ pub(crate) fn run(args: &Args, socket: &Path, clock: &dyn Clock) -> Outcome {
         }
         None => findings.push(Finding::skip("devices", "the daemon did not tell which devices there are")),
     }
+    findings.push(udev::check(&args.config, Path::new("/")));
     let state = daemon.as_ref().map_or(Path::new(DEFAULT_STATE), |(report, _)| &report.state_dir);
     findings.push(disk::check(state));
     findings.push(state::check(state, daemon.as_ref().map(|(_, peer)| *peer)));

@@ -117,38 +117,57 @@ fn report(json: bool, findings: &[Finding]) -> Outcome {
     Outcome::new(text, exit_status)
 }
 
+/// What a look at the installed files brought.
+pub(crate) enum Look {
+    /// The daemon looks for devices on no bus, so that no rule matters.
+    Unwatched,
+    /// These are not as they should be.
+    At(Vec<Finding>),
+}
+
+/// Compares what is installed below `root` with what the host's configuration and quirk files ask for.
+pub(crate) fn look(config: &Path, root: &Path) -> Result<Look, String> {
+    let quirks = Quirks::read(&below(root, config))?;
+    if !quirks.watching {
+        return Ok(Look::Unwatched);
+    }
+    Ok(Look::At(installed::check(root, &quirks.book(root)?)))
+}
+
 impl From {
-    /// A file of quirks that cannot be read ends it: rules that lack its devices would lock the daemon out of them.
     fn book(&self, root: &Path) -> Result<Book, String> {
         if self.embedded {
-            return Ok(Book::embedded());
+            Ok(Book::embedded())
+        } else {
+            Quirks::read(&below(root, &self.config))?.book(root)
         }
-        let quirks = Quirks::read(&below(root, &self.config))?;
-        let directories: Vec<PathBuf> = quirks.directories.iter().map(|path| below(root, path)).collect();
-        let Loaded { mut book, skipped } = Book::load(&directories);
-        if let Some(error) = skipped.first() {
-            return Err(error.to_string());
-        }
-        book.enable(&quirks.enable).map_err(|error| format!("[quirks] enable: {error}"))?;
-        Ok(book)
     }
 }
 
-/// An absolute path of the host whose root is `root`.
+/// An absolute path of the host whose root is `root`; one that is relative is from here.
 fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+    path.strip_prefix("/").map_or_else(|_| path.to_owned(), |path| root.join(path))
 }
 
 /// `[quirks]` of the daemon's configuration. Whether the rest of it is right is for `biotrust doctor` to say.
 struct Quirks {
     directories: Vec<PathBuf>,
     enable: Vec<String>,
+    /// `[buses] watch` is not empty.
+    watching: bool,
 }
 
 #[derive(Default, Deserialize)]
 struct Configuration {
     #[serde(default)]
     quirks: Section,
+    #[serde(default)]
+    buses: Buses,
+}
+
+#[derive(Default, Deserialize)]
+struct Buses {
+    watch: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -160,7 +179,8 @@ struct Section {
 impl Quirks {
     /// Reads the file and the drop-ins in `conf.d` beside it, of which later ones win.
     fn read(file: &Path) -> Result<Self, String> {
-        let mut quirks = Self { directories: DIRECTORIES.map(PathBuf::from).to_vec(), enable: Vec::new() };
+        let mut quirks =
+            Self { directories: DIRECTORIES.map(PathBuf::from).to_vec(), enable: Vec::new(), watching: true };
         let mut files = vec![file.to_owned()];
         files.extend(drop_ins(&file.with_file_name("conf.d"))?);
         for file in files {
@@ -173,8 +193,20 @@ impl Quirks {
             let Section { directories, enable } = configuration.quirks;
             quirks.directories = directories.unwrap_or(quirks.directories);
             quirks.enable = enable.unwrap_or(quirks.enable);
+            quirks.watching = configuration.buses.watch.map_or(quirks.watching, |watch| !watch.is_empty());
         }
         Ok(quirks)
+    }
+
+    /// A file of quirks that cannot be read ends it: rules that lack its devices would lock the daemon out of them.
+    fn book(&self, root: &Path) -> Result<Book, String> {
+        let directories: Vec<PathBuf> = self.directories.iter().map(|path| below(root, path)).collect();
+        let Loaded { mut book, skipped } = Book::load(&directories);
+        if let Some(error) = skipped.first() {
+            return Err(error.to_string());
+        }
+        book.enable(&self.enable).map_err(|error| format!("[quirks] enable: {error}"))?;
+        Ok(book)
     }
 }
 
@@ -237,11 +269,17 @@ mod tests {
     fn findings_are_told_with_what_to_do() {
         let home = tempfile::tempdir().unwrap();
         let args = |json| Args {
-            command: Command::Check { json, root: home.path().into(), from: from("/etc/biotrust/biotrust.toml") },
+            command: Command::Check {
+                json,
+                root: home.path().into(),
+                from: from("/etc/biotrust/biotrust.toml"),
+            },
         };
         let outcome = run(&args(false));
         assert_eq!(outcome.exit_status, FINDINGS);
-        assert!(outcome.output.contains("72-biotrust.rules is not installed\n  Next: biotrust udev generate"));
+        assert!(
+            outcome.output.contains("72-biotrust.rules is not installed\n  Next: biotrust udev generate")
+        );
         assert!(outcome.output.ends_with("3 findings.\n"), "{}", outcome.output);
 
         let book = Book::embedded();
