@@ -106,8 +106,10 @@ fn report(json: bool, findings: &[Finding]) -> Outcome {
     for finding in findings {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{} {}", plain(&finding.file.display().to_string()), plain(&finding.what));
-        finding.missing.iter().for_each(|line| drop(writeln!(text, "  - {}", plain(line))));
-        finding.odd.iter().for_each(|line| drop(writeln!(text, "  + {}", plain(line))));
+        let marked = finding.missing.iter().map(|l| ('-', l)).chain(finding.odd.iter().map(|l| ('+', l)));
+        for (mark, line) in marked {
+            let _ = writeln!(text, "  {mark} {}", plain(line));
+        }
         let _ = writeln!(text, "  Next: {}", plain(&finding.next));
     }
     text.push_str(&match findings.len() {
