@@ -103,6 +103,7 @@ fn in_words(report: &Value, provisioned: bool, notices: &[String]) -> String {
         |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
     let mut lines = vec![match text(report, "kind").as_str() {
         "tpm" => "A TPM 2.0 holds the keys of this host.".to_owned(),
+        "spdm" => "A module beside the sensors holds the keys of this host: L0, key in a module.".to_owned(),
         "software" => "Files hold the keys of this host, encrypted: level L0 only.".to_owned(),
         other => format!("A module of kind {other} holds the keys of this host."),
     }];

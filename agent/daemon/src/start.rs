@@ -17,7 +17,7 @@ use biotrust_model::time::{Clock, SystemClock, UtcMillis};
 use biotrust_quirks::{Book, Loaded};
 use biotrust_vendor_driver::host::{DriverConfig, Start};
 
-use crate::catalog::{self, FtmSettings, TpmSettings};
+use crate::catalog::{self, FtmSettings, ModuleSettings, TpmSettings};
 use crate::config::{self, Config, VendorDriver, VendorStart};
 use crate::encryption::Keeper;
 use crate::fleet::{Attestation, FixedPort, Fleet, Settings, Sources, Trust};
@@ -155,6 +155,12 @@ pub fn ftm(config: &config::Ftm) -> anyhow::Result<FtmSettings> {
             FtmSettings::Software { seal: config.seal_to_tpm.then(tpm).transpose()? }
         }
         config::FtmBackend::Tpm => FtmSettings::Tpm(tpm()?),
+        config::FtmBackend::Module => {
+            let port = config.port.clone();
+            let port =
+                port.context("[ftm] backend = \"module\" needs `port`: the path of the module's line")?;
+            FtmSettings::Module(ModuleSettings { port, baud: config.baud })
+        }
     })
 }
 

@@ -17,6 +17,12 @@ pub struct Ftm {
     /// Where the TPM is, in the spelling of the TSS (`device:/dev/tpmrm0`, `swtpm:host=...,port=...`).
     #[serde(deserialize_with = "value::tcti")]
     pub tcti: String,
+    /// Where a module beside the sensors is: a serial line or a hidraw node.
+    #[serde(deserialize_with = "value::some_path")]
+    pub port: Option<PathBuf>,
+    /// Speed of that line in baud.
+    #[serde(deserialize_with = "value::baud")]
+    pub baud: Option<u32>,
     /// With key files: encrypt their key to the TPM at `tcti`.
     pub seal_to_tpm: bool,
     /// PEM files of the TPM makers' authorities: the endorsement key is believed under one of these only.
@@ -29,6 +35,8 @@ impl Default for Ftm {
         Self {
             backend: FtmBackend::default(),
             tcti: String::from("device:/dev/tpmrm0"),
+            port: None,
+            baud: None,
             seal_to_tpm: false,
             ek_anchors: Vec::new(),
         }
@@ -44,6 +52,8 @@ pub enum FtmBackend {
     Software,
     /// A TPM 2.0.
     Tpm,
+    /// A trust module beside the sensors, at `port`.
+    Module,
 }
 
 /// `[attestation]`: what devices must prove, and how often.

@@ -232,6 +232,15 @@ pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pat
     Absolute::deserialize(deserializer).map(|Absolute(path)| path)
 }
 
+pub(super) fn some_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    absolute(deserializer).map(Some)
+}
+
+/// Speed of a serial line.
+pub(super) fn baud<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    bounded::<9_600, 4_000_000, D>(deserializer).map(|baud| u32::try_from(baud).ok())
+}
+
 pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = absolute(deserializer)?;
     let length = path.as_os_str().len();

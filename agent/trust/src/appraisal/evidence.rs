@@ -151,10 +151,10 @@ impl Appraisal<AppraisedL0> {
         let place = match kind {
             FtmKind::Tpm => "keys in the host's TPM",
             FtmKind::Software => "keys in files of this host",
-            FtmKind::Spdm => "keys in another module than the scanner's",
+            FtmKind::Spdm => "key in a module beside the scanner",
         };
         let text = format!(
-            "L0: {place}; the level stays L0 because the scanner has no trust module of its own, so that nothing vouches \
+            "L0, {place}; the level stays L0 because the scanner has no trust module of its own, so that nothing vouches \
              for an image before it reaches this host"
         );
         self.add(CheckName::Granted, Outcome::Pass, text);

@@ -168,6 +168,10 @@ fn at_l0_the_hosts_module_is_worth_a_look_and_the_model_decides() {
     };
     let text = &l0().checks().last().unwrap().text.clone();
     assert!(text.contains("keys in the host's TPM; the level stays L0 because"), "{text}");
+    let module = appraise_l0(&WORLD.identity(), &device_chain(WORLD.device.spki()), &store, WORLD.now)
+        .with_keys_in(FtmKind::Spdm);
+    let text = &module.checks().last().unwrap().text;
+    assert!(text.starts_with("L0, key in a module beside the scanner; the level stays L0"), "{text}");
     let broken = l0().with_evidence(&judged("not evidence", None));
     assert_eq!(broken.verdict(), Ok(()));
     assert_eq!(last(&broken).1, Outcome::Warning);
