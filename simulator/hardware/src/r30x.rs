@@ -133,6 +133,12 @@ impl R30x {
         self.awake_at = Some(now + POWER_UP);
     }
 
+    /// Whether it is still silent after it got power.
+    #[must_use]
+    pub fn is_starting(&self, now: Instant) -> bool {
+        self.awake_at.is_some_and(|at| now < at)
+    }
+
     /// Lays a finger on it: a print at 500 dpi, upright, dark ridges on a light ground. What does not fit on the sensor is
     /// cut off on all sides.
     pub fn press(&mut self, print: Gray) {

@@ -33,6 +33,7 @@ impl OnPty {
         let pipe = open_pair()?;
         let path = pipe.slave_path().to_owned();
         let stop = Cancel::new();
+        locked(&module).power_up(Instant::now());
         let thread = std::thread::Builder::new()
             .name("r30x".into())
             .spawn({
@@ -75,7 +76,6 @@ fn locked(module: &Mutex<R30x>) -> MutexGuard<'_, R30x> {
 fn serve(module: &Mutex<R30x>, mut pipe: PtyPipe, stop: &Cancel) {
     let mut buffer = [0; 1024];
     let mut wait = TICK;
-    locked(module).power_up(Instant::now());
     while !stop.is_cancelled() {
         let length = match pipe.read(&mut buffer, wait) {
             Ok(length) => length,
