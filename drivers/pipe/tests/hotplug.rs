@@ -38,22 +38,28 @@ struct Watch {
 impl Watch {
     /// Watches, and forgets what is there already.
     fn start() -> Self {
+        let watch = Self::held(false);
+        while watch.next() != HotplugEvent::Scanned {}
+        watch
+    }
+
+    /// Watches; with `held`, the watcher's thread hangs on the first thing that it reports.
+    fn held(held: bool) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, events) = channel();
-        let held = Arc::new((Mutex::new(false), Condvar::new()));
+        let held = Arc::new((Mutex::new(held), Condvar::new()));
         let gate = held.clone();
         let watcher = Hotplug::start(&BUSES, move |event| {
             let (flag, change) = &*gate;
             drop(change.wait_while(flag.lock().unwrap(), |held| *held).unwrap());
             drop(sender.send(event));
         });
-        let watch = Self { _alone: alone, _watcher: watcher.unwrap(), events, held };
-        while watch.next() != HotplugEvent::Scanned {}
-        watch
+        Self { _alone: alone, _watcher: watcher.unwrap(), events, held }
     }
 
-    fn hold(&self, held: bool) {
-        *self.held.0.lock().unwrap() = held;
+    /// The watcher's thread goes on.
+    fn release(&self) {
+        *self.held.0.lock().unwrap() = false;
         self.held.1.notify_all();
     }
 
@@ -138,10 +144,8 @@ fn every_replug_is_seen() {
 #[ignore = "needs root and vhci_hcd: the rig runs it"]
 #[allow(clippy::disallowed_methods)] // the kernel's work is waited for where nothing tells of its end
 fn a_device_whose_messages_are_lost_is_found() {
-    let watch = Watch::start();
-    watch.hold(true);
-    // The first event is what the watcher's thread hangs on.
-    let first = plug_hid();
+    // Before it takes its first message.
+    let watch = Watch::held(true);
     let before = lost_messages();
     let give_up = Instant::now() + LIMIT;
     while lost_messages() == before {
@@ -149,21 +153,20 @@ fn a_device_whose_messages_are_lost_is_found() {
         fs::write("/sys/class/mem/null/uevent", "change").unwrap();
         assert!(Instant::now() < give_up, "the queue does not overflow");
     }
-    first.unplug().unwrap();
-    let second = vhci::attach(&Gadget::new(Loopback::default()).unwrap()).unwrap();
+    let plugged = vhci::attach(&Gadget::new(Loopback::default()).unwrap()).unwrap();
     let give_up = Instant::now() + LIMIT;
     while !enumerated("LOOP-1") {
         assert!(Instant::now() < give_up, "the kernel does not enumerate");
         std::thread::sleep(Duration::from_millis(20));
     }
-    watch.hold(false);
+    watch.release();
     let found = std::iter::from_fn(|| Some(watch.next())).find_map(|event| match event {
         HotplugEvent::Appeared(node) if node.usb.as_ref().is_some_and(|usb| usb.serial == "LOOP-1") => {
             Some(node)
         }
         _ => None,
     });
-    second.unplug().unwrap();
+    plugged.unplug().unwrap();
     watch.vanished(&found.unwrap().place);
 }
 
@@ -178,14 +181,16 @@ fn enumerated(serial: &str) -> bool {
         .any(|device| says(&device, "serial") == serial && !says(&device, "bNumInterfaces").is_empty())
 }
 
-/// How many messages the kernel has thrown away for want of room, of all sockets for such messages (protocol 15).
+/// How many messages for this process the kernel has thrown away for want of room (protocol 15: device messages).
 fn lost_messages() -> u64 {
     let table = fs::read_to_string("/proc/net/netlink").unwrap();
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     let column = |name: &str| head.iter().position(|have| *have == name).unwrap();
-    let (protocol, drops) = (column("Eth"), column("Drops"));
+    let (protocol, owner, drops) = (column("Eth"), column("Pid"), column("Drops"));
+    let process = std::process::id().to_string();
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[protocol] == "15").map(|row| row[drops].parse::<u64>().unwrap()).sum()
+    let ours = rows.filter(|row| row[protocol] == "15" && row[owner] == process);
+    ours.map(|row| row[drops].parse::<u64>().unwrap()).sum()
 }
 
 #[test]
