@@ -101,6 +101,24 @@ fn the_examples_of_the_manual_are_what_is_sent() {
 }
 
 #[test]
+fn the_examples_of_the_manual_hold_for_the_other_buses() {
+    let manual = include_str!("../../../docs/developers/link-protocol.md");
+    let shown = |bytes: &[u8]| {
+        let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
+        manual.lines().any(|line| line == hex.join(" "))
+    };
+    let [usb, hid] = [Framing::Usb, Framing::Hid].map(|framing| {
+        let (_, line) = HostRole::over(framing, 1).spdm(&[0x10, 0x84, 0, 0]).unwrap();
+        let units: Vec<Vec<u8>> = framing.transfers(&line).map(std::borrow::Cow::into_owned).collect();
+        assert_eq!(units.len(), 1);
+        units[0].clone()
+    });
+    assert!(shown(&usb), "{usb:02X?}");
+    assert!(shown(&hid[..17]) && hid[17..] == [0; 47], "{hid:02X?}");
+    assert!(shown(&crate::hid::descriptor(crate::hid::USAGE_DEVICE)), "the report descriptor");
+}
+
+#[test]
 fn one_message_is_open_at_a_time() {
     let (mut host, mut device) = pair();
     let (first, line) = host.spdm(b"first").unwrap();
