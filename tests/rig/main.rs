@@ -6,9 +6,12 @@
 //! status that is not 0, and the run of the rig fails.
 
 mod guest;
+mod hardware;
 mod host;
 mod init;
 mod judge;
+mod monitor;
+mod provider;
 mod ptys;
 mod scenario;
 mod systemd;

@@ -1,6 +1,8 @@
 //! What is tried, by guest.
 
+mod buses;
 mod sandbox;
+mod strangers;
 mod tpm;
 
 use std::process::ExitCode;
@@ -14,6 +16,8 @@ pub(crate) const UNDER_SYSTEMD: &str = "systemd";
 pub(crate) fn run() -> ExitCode {
     let name = guest::word("guest").unwrap_or_default();
     match name.as_str() {
+        "buses" => buses::run(),
+        "strangers" => strangers::run(),
         "tpm" => tpm::run(),
         UNDER_SYSTEMD => sandbox::run(),
         _ => {

@@ -33,7 +33,12 @@ const fn plan(name: &'static str, about: &'static str) -> Plan {
 }
 
 const PLANS: &[Plan] = &[
+    plan("buses", "every supported device on its bus; a storm of plugs and pulls while captures run"),
     Plan { tpm: true, ..plan("systemd", "the shipped service unit and its sandbox, under systemd") },
+    Plan {
+        monitor: true,
+        ..plan("strangers", "devices of others: left alone, and opened where the owner says so")
+    },
     Plan { tpm: true, ..plan("tpm", "the TPM module and the daemon on the kernel's /dev/tpmrm0") },
 ];
 

@@ -1,0 +1,76 @@
+//! Virtual hardware on the kernel's virtual host controller: `biosim hardware`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use biotrust_tests::{instance, wait};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{guest, host};
+
+const PLACE: &str = "/run/hardware";
+/// Of the kernel, for everything that is plugged in.
+const MODULES: [&str; 5] = ["vhci-hcd", "usbhid", "hid-generic", "cdc-acm", "ftdi_sio"];
+
+/// Plugged devices. Dropping this unplugs them.
+pub(crate) struct Hardware(Child);
+
+impl Hardware {
+    /// Plugs these devices in, given as `biosim hardware --device` takes them.
+    pub(crate) fn plug(devices: &[&str]) -> Self {
+        guest::load(&MODULES);
+        let place = Path::new(PLACE);
+        fs::create_dir_all(place).expect("a directory");
+        let log = File::create(guest::share().join("biosim.log")).expect("a log");
+        let mut command = Command::new(guest::programs().join("biosim"));
+        command.args(["hardware", "--cache", "none", "--attach", "vhci"]);
+        devices.iter().for_each(|device| drop(command.arg("--device").arg(device)));
+        for (option, name) in [("--control", "sock"), ("--pki-out", "pki"), ("--ready-file", "ready.json")] {
+            command.arg(option).arg(place.join(name));
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let mut hardware = Self(command.spawn().expect("biosim starts"));
+        let plugged = wait::until(host::PATIENCE, || {
+            let ended = hardware.0.try_wait().expect("a child");
+            assert!(ended.is_none(), "biosim ended: {ended:?}\n{}", said());
+            place.join("ready.json").exists().then_some(())
+        });
+        plugged.unwrap_or_else(|| panic!("nothing is plugged in\n{}", said()));
+        hardware
+    }
+
+    /// Where the certificates of reference devices lead to.
+    pub(crate) fn pki(&self) -> PathBuf {
+        Path::new(PLACE).join("pki")
+    }
+
+    /// What biosim holds itself.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Gives an order about a device; answers whether it was carried out.
+    pub(crate) fn order(&self, op: &str, name: &str, more: &Value) -> Value {
+        let mut order = json!({"op": op, "id": name});
+        let object = order.as_object_mut().expect("an object");
+        object.extend(more.as_object().cloned().unwrap_or_default());
+        let answer = instance::control(&Path::new(PLACE).join("sock"), &order);
+        assert_eq!(answer["ok"], true, "{order}: {answer}");
+        answer["result"].clone()
+    }
+}
+
+fn said() -> String {
+    fs::read_to_string(guest::share().join("biosim.log")).unwrap_or_default()
+}
+
+impl Drop for Hardware {
+    fn drop(&mut self) {
+        instance::signal(self.0.id(), Signal::TERM);
+        if wait::until(host::PATIENCE, || self.0.try_wait().ok().flatten()).is_none() {
+            let _ = self.0.kill();
+        }
+    }
+}
