@@ -10,6 +10,7 @@ mod device;
 mod doctor;
 mod driver;
 mod ftm;
+mod record;
 mod report;
 mod status;
 mod text;
@@ -39,6 +40,7 @@ enum Command {
     Status(status::Args),
     Doctor(doctor::Args),
     Device(device::Args),
+    Record(record::Args),
     Ftm(ftm::Args),
     Attest(attest::Args),
     Cert(cert::Args),
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Status(args) => status::run(args, &cli.control),
         Command::Device(args) => device::run(args, &cli.control),
+        Command::Record(args) => record::run(args, &cli.control),
         Command::Ftm(args) => ftm::run(args, &cli.control),
         Command::Attest(args) => attest::run(args, &biotrust_model::time::SystemClock),
         Command::Doctor(args) => doctor::run(args, &cli.control, &biotrust_model::time::SystemClock),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// Plays the daemon: `answer` says what each request gets.
@@ -336,4 +337,40 @@ fn a_trust_module_that_needs_somebody_is_told_from_one_that_is_well() {
         let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(json, report);
     }
+}
+
+#[test]
+fn a_recording_is_fetched_in_pieces_and_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = "{\"version\":1}\n{\"us\":1}\n{\"us\":2}\n";
+    let daemon = Daemon::play(dir.path(), move |asked| match asked["op"].as_str().unwrap() {
+        "record_begin" if asked["device"] != "usb:1-1.2" => {
+            refused("no_such_device", "nothing is plugged in")
+        }
+        "record_begin" => {
+            ok(json!({ "recording": 7, "place": "usb:1-1.2", "driver": "r30x", "with_contents": false }))
+        }
+        "record_data" => {
+            assert_eq!(asked["recording"], 7);
+            let offset = asked["offset"].as_u64().unwrap() as usize;
+            let piece = &tape.as_bytes()[offset..(offset + 20).min(tape.len())];
+            ok(json!({ "data": base64::engine::general_purpose::STANDARD.encode(piece) }))
+        }
+        "record_end" => ok(json!({ "entries": 2, "bytes": tape.len(), "cut": true, "opened": true })),
+        other => panic!("{other}"),
+    });
+    let file = dir.path().join("recording.jsonl");
+    let path = file.to_str().unwrap();
+    let output = daemon.run(&["record", "usb:1-1.2", "--seconds", "1", "--out", path]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), tape);
+    for word in ["usb:1-1.2 (r30x): 2 entries", "cut", "lengths and times only"] {
+        assert!(stdout(&output).contains(word), "no {word:?} in {}", stdout(&output));
+    }
+    let again = daemon.run(&["record", "usb:1-1.2", "--seconds", "1", "--out", path]);
+    assert_eq!(again.status.code(), Some(2), "a file that is there is not written over");
+    let other = dir.path().join("other.jsonl");
+    let refused = daemon.run(&["record", "usb:9-9", "--seconds", "1", "--out", other.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!other.exists(), "nothing is left of what was not recorded");
 }

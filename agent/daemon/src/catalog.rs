@@ -33,6 +33,14 @@ pub fn drivers(clock: &Arc<dyn Clock>) -> Vec<Box<dyn DriverFactory>> {
     ]
 }
 
+/// What a match of the quirk files is that no driver of [`drivers`] opens; why, for people.
+#[must_use]
+pub fn no_sensor(driver: &str) -> Option<&'static str> {
+    (driver == "ftm-link").then_some(
+        "it is a trust module, which holds keys: [ftm] backend = \"module\" with its path as `port` uses it",
+    )
+}
+
 /// What takes fingers, faces and keys out of recordings of a driver's devices; whether it leaves anything of the contents.
 #[must_use]
 pub fn scrubber(driver: &str) -> (Box<dyn Scrub>, bool) {

@@ -156,6 +156,33 @@ pub trait Care: Service {
         async { Err(ControlError::not_here()) }
     }
 
+    /// Begins to record what goes between a device (serial number, device id or place) and its driver.
+    ///
+    /// # Errors
+    /// No such device, or another recording is under way.
+    fn record_begin(&self, device: &str) -> Result<Value, ControlError> {
+        let _ = device;
+        Err(ControlError::not_here())
+    }
+
+    /// A piece of a recording.
+    ///
+    /// # Errors
+    /// No such recording.
+    fn record_data(&self, recording: u64, offset: usize) -> Result<Value, ControlError> {
+        let _ = (recording, offset);
+        Err(ControlError::not_here())
+    }
+
+    /// Ends a recording; what is left of it can still be fetched.
+    ///
+    /// # Errors
+    /// No such recording, or it has failed.
+    fn record_end(&self, recording: u64) -> Result<Value, ControlError> {
+        let _ = recording;
+        Err(ControlError::not_here())
+    }
+
     /// The trust module of this host.
     ///
     /// # Errors

@@ -60,6 +60,16 @@ enum Request {
     UpdateFinish {
         update: u64,
     },
+    RecordBegin {
+        device: String,
+    },
+    RecordData {
+        recording: u64,
+        offset: usize,
+    },
+    RecordEnd {
+        recording: u64,
+    },
     FtmStatus {},
     #[serde(rename = "ftm_request")]
     FtmIdentity {
@@ -78,7 +88,8 @@ enum Request {
 
 /// Every `op`, for whoever sends another.
 const OPS: &str = "status, wait, enrol_begin, enrol_finish, destroy_key, rotate, evidence, forget, deregister, time, \
-                   update_begin, update_data, update_finish, ftm_status, ftm_request, ftm_activate or ftm_install";
+                   update_begin, update_data, update_finish, record_begin, record_data, record_end, ftm_status, ftm_request, \
+                   ftm_activate or ftm_install";
 
 /// Carries out the request in `line`; the answer ends with a line feed. Waiting ends with `given_up`, which says why;
 /// what changes something is carried out to its end.
@@ -157,6 +168,9 @@ async fn carry_out<S: Care>(
         Request::UpdateBegin { serial, manifest } => service.update_begin(&serial, manifest).await,
         Request::UpdateData { update, data } => service.update_data(update, bytes("data", &data)?),
         Request::UpdateFinish { update } => service.update_finish(update).await,
+        Request::RecordBegin { device } => service.record_begin(&device),
+        Request::RecordData { recording, offset } => service.record_data(recording, offset),
+        Request::RecordEnd { recording } => service.record_end(recording),
         Request::FtmStatus {} => service.ftm_status().await,
         Request::FtmIdentity { challenge } => service.ftm_request(challenge).await,
         Request::FtmActivate { credential, secret } => {

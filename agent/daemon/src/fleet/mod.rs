@@ -25,6 +25,7 @@ mod opening;
 #[cfg(test)]
 mod plug_tests;
 mod policy;
+mod recording;
 mod report;
 mod roster;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use management::{ManageError, ManagedDevice, Presentation, Progress, Rotated};
+pub use recording::{Begun, RecordError};
 pub use settings::{Attestation, Encryption, EncryptionTarget, Settings, Trust};
 pub use sources::{FixedPort, SourceError, Sources};
 pub use stream::FrameStream;
@@ -95,6 +97,7 @@ struct Inner {
     /// One step with keys of this host at a time: request, switch-over, destruction, reconciliation.
     enrolling: Mutex<()>,
     sources: sources::Running,
+    recordings: recording::Recordings,
     info: info::Cache,
     stop: CancellationToken,
 }
@@ -138,6 +141,7 @@ impl Fleet {
             open_sessions: watch::Sender::new(0),
             enrolling: Mutex::default(),
             sources: sources::Running::default(),
+            recordings: recording::Recordings::default(),
             info: info::Cache::default(),
             stop: CancellationToken::new(),
         })))

@@ -67,7 +67,7 @@ pub(super) fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
 }
 
 fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, DeviceError> {
-    let opened = open_with(&inner.factories, &unit.spot, || events(inner, unit));
+    let opened = open_with(inner, &unit.spot, || events(inner, unit));
     let (opened, driver) = opened.map_err(|error| match error.kind {
         DeviceErrorKind::InUse if unit.is_held() => DeviceError {
             message: "its driver hangs and does not let go of it: unplug it and plug it in".into(),
@@ -85,25 +85,46 @@ fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, Device
 /// Has the driver of the place open it; where none is named, each that may be tried on a stranger, on a fresh port. The
 /// last one's error is told.
 fn open_with(
-    factories: &[Box<dyn DriverFactory>],
+    inner: &Inner,
     spot: &Spot,
     events: impl Fn() -> EventSink,
 ) -> Result<(Opened, &'static str), DeviceError> {
     let Spot { found, driver, origin } = spot;
-    let fits = |factory: &&Box<dyn DriverFactory>| match driver {
-        Some(name) => factory.name() == name,
-        None => found.node.bus == Bus::Serial && factory.tries_unknown_lines(),
-    };
     let limit = if driver.is_some() { OPEN } else { TRY };
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for it");
-    for factory in factories.iter().filter(fits) {
-        let port = ports::open(&found.node).map_err(|error| closed(*origin, &found.node, error))?;
+    for factory in candidates(inner, spot) {
+        let port = ports::open(&found.node);
+        let port = port.and_then(|port| inner.recordings.wrap(factory.name(), found, port));
+        let port = port.map_err(|error| closed(*origin, &found.node, error))?;
         match factory.open(port, found, events(), limit) {
             Ok(opened) => return Ok((opened, factory.name())),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// The drivers that may open what is at this place, in the order in which they are tried.
+fn candidates<'f>(inner: &'f Inner, spot: &'f Spot) -> impl Iterator<Item = &'f dyn DriverFactory> {
+    inner.factories.iter().map(Box::as_ref).filter(|factory| match &spot.driver {
+        Some(name) => factory.name() == name,
+        None => spot.found.node.bus == Bus::Serial && factory.tries_unknown_lines(),
+    })
+}
+
+/// The driver of the unit: who has opened it, or who would first.
+pub(super) fn driver(inner: &Inner, unit: &Unit) -> String {
+    let first = || candidates(inner, &unit.spot).next().map(|factory| factory.name());
+    let driver = unit.session().map(|session| session.driver).or_else(first);
+    driver.unwrap_or_default().to_owned()
+}
+
+/// Closes the device and opens it again at once.
+pub(super) fn reopen(inner: &Arc<Inner>, unit: &Arc<Unit>, reason: &str) {
+    lost(inner, unit, reason);
+    unit.note(Event::Reopening);
+    open(inner, unit);
+    inner.publish();
 }
 
 /// A port that could not be opened, and what to do where that is known.

@@ -13,6 +13,7 @@ use biotrust_driver_api::{Bus, Node, UsbIdentity};
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{DeviceStatus, Level, Purpose};
 use biotrust_pipe::hotplug::HotplugEvent;
+use biotrust_pipe::record::{Op, Recording};
 use biotrust_quirks::Book;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 use super::sleep::tests::Sleeper;
 use super::sources::hotplug::follow;
 use super::workshop::settings;
-use super::{Encryption, FixedPort, Fleet, SourceError, Sources, Trust};
+use super::{Encryption, FixedPort, Fleet, RecordError, SourceError, Sources, Trust};
 use crate::catalog::{FtmSettings, drivers, host_ftm};
 use crate::control::WaitFor;
 use crate::store::Store;
@@ -122,6 +123,29 @@ impl Host {
         Some(left["why"].as_str().unwrap().to_owned())
     }
 
+    /// What has been recorded, once the device was opened so often and has answered each time.
+    async fn recorded(&self, number: u64, times: usize) -> Recording {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut tape = Vec::new();
+            while let piece = self.fleet.recorded(number, tape.len()).unwrap()
+                && !piece.is_empty()
+            {
+                tape.extend(piece);
+            }
+            if let Ok(recording) = Recording::read(tape.as_slice()) {
+                let entries = || recording.entries.iter();
+                let again = entries().filter(|entry| entry.op == Op::Opened).count();
+                let answers = entries().filter(|entry| matches!(entry.op, Op::In { .. })).count();
+                if again + 1 >= times && answers >= times {
+                    return recording;
+                }
+            }
+            assert!(Instant::now() < deadline, "{:#}", self.fleet.status());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// A line on which a camera is; each call gives a line of its own.
     fn line(&self, name: &str) -> (VirtualDevice, PathBuf) {
         let spec = Spec { kind: Kind::Face, level: Level::L0, purpose: Purpose::Registration };
@@ -182,8 +206,9 @@ async fn strangers_are_left_alone_and_the_status_says_why() {
     let (_device, line) = host.line("a");
     let unknown = serial("serial:1-1:1.0", &line, "Modems Inc", "56k");
     let off = serial("serial:1-2:1.0", &line, "ACME", "thing");
+    let module = serial("serial:1-4:1.0", &line, "Example", "biotrust FTM");
     let of_another_version = Node { driver: Some("x9000".into()), ..serial("serial:1-3:1.0", &line, "", "") };
-    for node in [&unknown, &off, &of_another_version] {
+    for node in [&unknown, &off, &of_another_version, &module] {
         host.plugged(node);
     }
     assert_eq!(host.fleet.status(), Value::Array(Vec::new()), "nothing was opened");
@@ -273,6 +298,29 @@ async fn a_line_that_the_configuration_names_is_its_own_and_is_opened_as_soon_as
     host.until(device.serial(), DeviceStatus::NotRegistered).await;
     assert!(host.left_alone(PLACE).unwrap().contains(&place), "it is not opened twice");
     assert_eq!(host.fleet.status().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_recorded_from_its_opening_on_and_through_a_replug() {
+    let host = Host::with_quirks();
+    let (device, line) = host.line("a");
+    let node = serial(PLACE, &line, "Example", "biotrust face camera");
+    assert!(matches!(host.fleet.record(PLACE), Err(RecordError::NoDevice(_))));
+    host.plugged(&node);
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    let begun = host.fleet.record(device.serial()).unwrap();
+    assert_eq!((begun.place.as_str(), begun.driver.as_str()), (PLACE, "link"));
+    assert!(matches!(host.fleet.record(PLACE), Err(RecordError::Busy(_))), "one at a time");
+    assert_eq!(host.recorded(begun.number, 1).await.header.driver, "link");
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    host.pulled(&node);
+    host.plugged(&node);
+    host.recorded(begun.number, 2).await;
+    let summary = host.fleet.end_recording(begun.number).unwrap();
+    assert!(summary.opened && !summary.cut && summary.entries > 2, "{summary:?}");
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    assert!(matches!(host.fleet.recorded(begun.number + 1, 0), Err(RecordError::Unknown)));
+    assert!(host.fleet.record(PLACE).is_ok(), "the next one may begin");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,7 @@ pub(super) async fn keep_time(inner: Weak<Inner>, host: impl Slept) {
             woke_up(&inner, slept);
         }
         let now = inner.now();
+        inner.recordings.tick(now);
         let health = now >= next_health;
         if health {
             next_health = now + HEALTH_EVERY;

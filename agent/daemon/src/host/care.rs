@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Host;
 use super::uploads::UploadError;
 use crate::control::{Care, ControlError, ControlErrorKind, FtmChallenge};
-use crate::fleet::ManagedDevice;
+use crate::fleet::{ManagedDevice, RecordError};
 use crate::management::OrderError;
 use crate::management::store::LedgerError;
 
@@ -91,6 +91,30 @@ impl Care for Host {
         let (serial, manifest) = (upload.serial.clone(), upload.manifest.clone());
         let before = self.fleet.update(&serial, manifest, upload.into_image(), |_| {}).await?;
         Ok(json!({ "from": before.version }))
+    }
+
+    fn record_begin(&self, device: &str) -> Result<Value, ControlError> {
+        let begun = self.fleet.record(device)?;
+        Ok(json!({
+            "recording": begun.number,
+            "place": begun.place,
+            "driver": begun.driver,
+            "with_contents": begun.with_contents,
+        }))
+    }
+
+    fn record_data(&self, recording: u64, offset: usize) -> Result<Value, ControlError> {
+        Ok(json!({ "data": STANDARD.encode(self.fleet.recorded(recording, offset)?) }))
+    }
+
+    fn record_end(&self, recording: u64) -> Result<Value, ControlError> {
+        let summary = self.fleet.end_recording(recording)?;
+        Ok(json!({
+            "entries": summary.entries,
+            "bytes": summary.bytes,
+            "cut": summary.cut,
+            "opened": summary.opened,
+        }))
     }
 
     async fn ftm_status(&self) -> Result<Value, ControlError> {
@@ -177,6 +201,19 @@ impl From<OrderError> for ControlError {
 impl From<LedgerError> for ControlError {
     fn from(error: LedgerError) -> Self {
         Self::new(ControlErrorKind::Internal, error.to_string())
+    }
+}
+
+impl From<RecordError> for ControlError {
+    fn from(error: RecordError) -> Self {
+        let kind = match error {
+            RecordError::NoDevice(_) => ControlErrorKind::NoSuchDevice,
+            RecordError::Ambiguous(_) | RecordError::Busy(_) | RecordError::Unknown => {
+                ControlErrorKind::Refused
+            }
+            RecordError::Failed(_) => ControlErrorKind::Internal,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::super::roster::{self, Origin, Spot};
 use super::super::{Inner, locked};
 use super::looked;
+use crate::catalog;
 
 /// What is watched, and what is known about it.
 #[derive(Default)]
@@ -171,6 +172,9 @@ fn choose(inner: &Arc<Inner>, node: &Node) -> Result<Match, Why> {
         }
         "ftm-link" => return Err(Why::Known("it is a trust module, for [ftm] backend = \"module\"".into())),
         _ => {}
+    }
+    if let Some(why) = catalog::no_sensor(&matched.driver) {
+        return Err(Why::Known(why.to_owned()));
     }
     if inner.factory(&matched.driver).is_none() {
         return Err(Why::Known(format!("its driver \"{}\" is not part of this version", matched.driver)));
