@@ -65,7 +65,7 @@ fn record(args: &Args, socket: &Path) -> Result<Outcome, Failure> {
     let number = begun.get("recording").cloned().unwrap_or_default();
     let until = Instant::now() + Duration::from_secs(args.seconds);
     while Instant::now() < until {
-        std::thread::sleep(FETCH.min(until.saturating_duration_since(Instant::now())));
+        std::thread::park_timeout(FETCH.min(until.saturating_duration_since(Instant::now())));
         fetch(socket, &number, &mut file)?;
     }
     let summary = ask(socket, json!({ "op": "record_end", "recording": number }))?;

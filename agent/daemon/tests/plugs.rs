@@ -385,7 +385,7 @@ impl L0Device for Quick {
         cancel: &Cancel,
     ) -> Result<CaptureOutcome<CapturedImage>, DeviceError> {
         while self.hangs.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         if cancel.wait(job.finish_within) {
             return Err(DeviceError::new(DeviceErrorKind::Cancelled, "called off"));
