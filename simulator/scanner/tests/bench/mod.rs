@@ -18,10 +18,10 @@ use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{DeviceIdentity, Level, Purpose};
 use biotrust_pipe::SerialPipe;
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all tests share: keys cost time.
-pub fn workshop() -> &'static Workshop {
+pub(crate) fn workshop() -> &'static Workshop {
     static SHARED: OnceLock<Workshop> = OnceLock::new();
     SHARED.get_or_init(|| {
         let pki = Arc::new(TestPki::mint(TestPki::DEFAULT_SPEC, SystemClock.now()).unwrap());
@@ -37,21 +37,21 @@ pub fn workshop() -> &'static Workshop {
     })
 }
 
-pub fn identity(kind: Kind) -> DeviceIdentity {
+pub(crate) fn identity(kind: Kind) -> DeviceIdentity {
     let spec = Spec { kind, level: Level::L1, purpose: Purpose::Registration };
     spec.description(7, &workshop().maker).identity
 }
 
 /// An L1 device and the host's handle on it.
-pub struct Bench {
-    pub device: VirtualDevice,
-    pub host: Arc<dyn L1Device>,
-    pub events: Receiver<DeviceEvent>,
+pub(crate) struct Bench {
+    pub(crate) device: VirtualDevice,
+    pub(crate) host: Arc<dyn L1Device>,
+    pub(crate) events: Receiver<DeviceEvent>,
     links: tempfile::TempDir,
 }
 
 impl Bench {
-    pub fn new(kind: Kind, options: &Options) -> Self {
+    pub(crate) fn new(kind: Kind, options: &Options) -> Self {
         let spec = Spec { kind, level: Level::L1, purpose: Purpose::Registration };
         let device = VirtualDevice::build_with(spec, options, workshop()).unwrap();
         let links = tempfile::tempdir().unwrap();
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     /// Opens the device again after it was gone.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         let path = link(self.links.path(), &self.device);
         let deadline = Instant::now() + PATIENCE;
         while !self.device.is_plugged() || std::fs::symlink_metadata(&path).is_err() {
@@ -71,7 +71,7 @@ impl Bench {
         (self.host, self.events) = open(&path);
     }
 
-    pub fn power_cycle(&mut self) {
+    pub(crate) fn power_cycle(&mut self) {
         self.device.power_cycle().unwrap();
         self.reopen();
     }
