@@ -4,7 +4,7 @@
 //! of the frame. The limbus is the circle around it across which it becomes lighter to both sides, where lids seldom are.
 //! Both are looked for in a small copy first and then placed in the frame itself. What does not look like an eye has no
 //! iris: `None` costs another frame, a wrong circle would cost a record. Lids are not looked for.
-//! Computation only; what it finds, and how exactly, is measured in `tests/iris.rs`.
+//! Computation only, some tens of milliseconds; what it finds, and how exactly, is measured in `tests/iris.rs`.
 
 use core::f32::consts::PI;
 
@@ -21,6 +21,8 @@ const RATIO: (f32, f32) = (1.35, 5.5);
 const VISIBLE: f32 = 8.0;
 /// Larger steps are reflections or lashes, and count as this.
 const LARGEST: f32 = 70.0;
+/// Pixels that are tried as the middle of a pupil, or little more.
+const MIDDLES: f32 = 2_000.0;
 /// Share of a boundary that must be visible where no lid is expected.
 const SHARE: f32 = 0.75;
 
@@ -29,32 +31,47 @@ const SHARE: f32 = 0.75;
 pub fn locate(image: &Gray) -> Option<IrisGeometry> {
     let factor = (image.width().min(image.height()) / ROUGH).max(1);
     let small = shrunk(image, factor)?;
-    let rough_pupil = find_pupil(&small)?;
-    let rough_limbus = find_limbus(&small, rough_pupil)?;
+    let (around, sides) = (around(), sides());
+    let rough_pupil = find_pupil(&small, &around)?;
+    let rough_limbus = find_limbus(&small, rough_pupil, &sides)?;
     let placed = |rough: Circle, arcs| {
         let grown = |at: f32| (at + 0.5) * factor as f32 - 0.5;
         let circle = Circle { x: grown(rough.x), y: grown(rough.y), radius: rough.radius * factor as f32 };
         let step = factor as f32 / 3.0;
         place(image, place(image, circle, step, arcs), 0.5, arcs)
     };
-    let pupil = placed(rough_pupil, &AROUND);
-    let limbus = placed(rough_limbus, &SIDES);
-    is_eye(image, pupil, limbus).then_some(IrisGeometry { pupil, limbus })
+    let pupil = placed(rough_pupil, &around);
+    let limbus = placed(rough_limbus, &sides);
+    is_eye(image, (pupil, &around), (limbus, &sides)).then_some(IrisGeometry { pupil, limbus })
 }
 
-/// A part of a circle: from one angle to another, in turns; clockwise from the right, because rows go down.
-type Arc = (f32, f32);
-/// All of it, in two parts.
-const AROUND: [Arc; 2] = [(-0.25, 0.25), (0.25, 0.75)];
-/// Right and left, a little lower than the middle: the upper lid hangs lower than the lower one rises.
-const SIDES: [Arc; 2] = [(-0.06, 0.12), (0.38, 0.56)];
+/// Places of a part of a circle at which steps are read.
+const PLACES: usize = 20;
 
-/// Greys outside less greys inside of a circle at places along an arc.
-fn steps(image: &Gray, circle: Circle, reach: f32, arc: Arc) -> impl Iterator<Item = f32> {
-    const PLACES: usize = 20;
-    (0..PLACES).map(move |place| {
-        let turn = arc.0 + (arc.1 - arc.0) * (place as f32 + 0.5) / PLACES as f32;
-        let (cos, sin) = (libm::cosf(2.0 * PI * turn), libm::sinf(2.0 * PI * turn));
+/// A part of a circle: the directions of its places.
+type Arc = [(f32, f32); PLACES];
+
+/// From one angle to another, in turns; clockwise from the right, because rows go down.
+fn arc(from: f32, to: f32) -> Arc {
+    core::array::from_fn(|place| {
+        let turn = from + (to - from) * (place as f32 + 0.5) / PLACES as f32;
+        (libm::cosf(2.0 * PI * turn), libm::sinf(2.0 * PI * turn))
+    })
+}
+
+/// All of a circle, in two parts.
+fn around() -> [Arc; 2] {
+    [arc(-0.25, 0.25), arc(0.25, 0.75)]
+}
+
+/// Right and left, a little lower than the middle: the upper lid hangs lower than the lower one rises.
+fn sides() -> [Arc; 2] {
+    [arc(-0.06, 0.12), arc(0.38, 0.56)]
+}
+
+/// Greys outside less greys inside of a circle at the places of an arc.
+fn steps<'a>(image: &'a Gray, circle: Circle, reach: f32, arc: &'a Arc) -> impl Iterator<Item = f32> + 'a {
+    arc.iter().map(move |(cos, sin)| {
         let grey = |radius: f32| grey_at(image, circle.x + radius * cos, circle.y + radius * sin);
         grey(circle.radius + reach) - grey(circle.radius - reach)
     })
@@ -62,39 +79,46 @@ fn steps(image: &Gray, circle: Circle, reach: f32, arc: Arc) -> impl Iterator<It
 
 /// How well a circle is a boundary: the mean step of the worse of its arcs.
 fn boundary(image: &Gray, circle: Circle, reach: f32, arcs: &[Arc; 2]) -> f32 {
-    let mean = |arc: Arc| {
+    let mean = |arc: &Arc| {
         let (sum, count) = steps(image, circle, reach, arc)
             .fold((0.0, 0.0), |(sum, count), step| (sum + step.clamp(-LARGEST, LARGEST), count + 1.0f32));
         sum / count.max(1.0)
     };
-    let [first, second] = arcs.map(mean);
+    let [first, second] = arcs.each_ref().map(mean);
     first.min(second)
 }
 
 /// Share of the places at which the boundary is visible.
 fn visible(image: &Gray, circle: Circle, arcs: &[Arc; 2]) -> f32 {
     let reach = (0.06 * circle.radius).max(2.0);
-    let all: Vec<f32> = arcs.iter().flat_map(|arc| steps(image, circle, reach, *arc)).collect();
+    let all: Vec<f32> = arcs.iter().flat_map(|arc| steps(image, circle, reach, arc)).collect();
     all.iter().filter(|step| **step >= VISIBLE).count() as f32 / all.len().max(1) as f32
 }
 
-fn find_pupil(small: &Gray) -> Option<Circle> {
+fn find_pupil(small: &Gray, around: &[Arc; 2]) -> Option<Circle> {
     let mut greys = small.pixels().to_vec();
     greys.sort_unstable();
     let share = |of: usize| greys.get(greys.len() / of).copied().map(f32::from);
     let (darkest, middle) = (share(400)?, share(2)?);
+    if middle - darkest < VISIBLE {
+        return None;
+    }
     let dark = darkest + 0.35 * (middle - darkest);
+    // Where much is dark not every pixel is tried: the middle of a pupil is wider than a few.
+    let dark_ones = greys.partition_point(|grey| f32::from(*grey) <= dark);
+    let stride = libm::sqrtf(dark_ones as f32 / MIDDLES).max(1.0) as usize;
 
     let mut best: Option<(f32, Circle)> = None;
-    for (row, line) in small.rows().enumerate() {
-        for (column, _) in line.iter().enumerate().filter(|(_, grey)| f32::from(**grey) <= dark) {
+    for (row, line) in small.rows().enumerate().step_by(stride) {
+        let middles = line.iter().enumerate().step_by(stride).filter(|(_, grey)| f32::from(**grey) <= dark);
+        for (column, _) in middles {
             for radius in PUPIL.0..PUPIL.1 {
                 let circle = Circle { x: column as f32, y: row as f32, radius: radius as f32 };
                 if !fits(small, circle) {
                     break;
                 }
-                let step = boundary(small, circle, 1.5, &AROUND);
-                if best.is_none_or(|(most, _)| step > most) && mean_inside(small, circle) <= dark {
+                let step = boundary(small, circle, 1.5, around);
+                if best.is_none_or(|(most, _)| step > most) && grey_inside(small, circle) <= dark {
                     best = Some((step, circle));
                 }
             }
@@ -103,7 +127,7 @@ fn find_pupil(small: &Gray) -> Option<Circle> {
     best.filter(|(step, _)| *step >= VISIBLE).map(|(_, circle)| circle)
 }
 
-fn find_limbus(small: &Gray, pupil: Circle) -> Option<Circle> {
+fn find_limbus(small: &Gray, pupil: Circle, sides: &[Arc; 2]) -> Option<Circle> {
     let mut best: Option<(f32, Circle)> = None;
     let wander = (0.25 * pupil.radius).max(2.0) as i32;
     let (least, most) = ((pupil.radius * RATIO.0) as i32, (pupil.radius * RATIO.1) as i32);
@@ -112,7 +136,7 @@ fn find_limbus(small: &Gray, pupil: Circle) -> Option<Circle> {
             let circle = Circle { x: pupil.x + dx as f32, y: pupil.y + dy as f32, radius: radius as f32 };
             let inside =
                 circle.x - circle.radius >= 2.0 && circle.x + circle.radius + 2.0 < small.width() as f32;
-            let step = if inside { boundary(small, circle, 1.5, &SIDES) } else { 0.0 };
+            let step = if inside { boundary(small, circle, 1.5, sides) } else { 0.0 };
             if best.is_none_or(|(most, _)| step > most) {
                 best = Some((step, circle));
             }
@@ -144,15 +168,15 @@ fn place(image: &Gray, circle: Circle, step: f32, arcs: &[Arc; 2]) -> Circle {
     best.1
 }
 
-fn is_eye(image: &Gray, pupil: Circle, limbus: Circle) -> bool {
+fn is_eye(image: &Gray, (pupil, around): (Circle, &[Arc; 2]), (limbus, sides): (Circle, &[Arc; 2])) -> bool {
     let ratio = limbus.radius / pupil.radius;
     let (dx, dy) = (limbus.x - pupil.x, limbus.y - pupil.y);
     let off = libm::sqrtf(dx * dx + dy * dy) / limbus.radius;
     fits(image, pupil)
         && (RATIO.0..=RATIO.1).contains(&ratio)
         && off <= 0.12
-        && visible(image, pupil, &AROUND) >= SHARE
-        && visible(image, limbus, &SIDES) >= SHARE
+        && visible(image, pupil, around) >= SHARE
+        && visible(image, limbus, sides) >= SHARE
 }
 
 fn fits(image: &Gray, circle: Circle) -> bool {
@@ -160,8 +184,8 @@ fn fits(image: &Gray, circle: Circle) -> bool {
     x >= radius && y >= radius && x + radius < image.width() as f32 && y + radius < image.height() as f32
 }
 
-/// The middle grey inside of a circle: reflections of lamps in it are few.
-fn mean_inside(image: &Gray, circle: Circle) -> f32 {
+/// The grey that three quarters of a circle do not exceed: reflections of lamps are less than the rest.
+fn grey_inside(image: &Gray, circle: Circle) -> f32 {
     let mut greys: Vec<f32> = [0.3, 0.6, 0.8]
         .iter()
         .flat_map(|part| (0..8).map(move |place| (part * circle.radius, PI * place as f32 / 4.0)))

@@ -67,6 +67,27 @@ fn poor_eyes_are_found_or_not_but_not_somewhere_else() {
     }
 }
 
+/// The longest searches are those that find nothing.
+#[test]
+fn no_frame_takes_long() {
+    let noise = |dark: u32| -> Vec<u8> {
+        let random =
+            |at: u32| at.wrapping_mul(0x9e37_79b9).rotate_left(13).wrapping_mul(0x85eb_ca6b).to_be_bytes()[0];
+        (0..1920 * 1080u32)
+            .map(|at| random(at / 7) / if random(at / 49) as u32 % 10 < dark { 9 } else { 1 })
+            .collect()
+    };
+    for dark in [0, 3, 6, 9] {
+        let image = Gray::new(1920, 1080, noise(dark)).unwrap();
+        let start = std::time::Instant::now();
+        let found = iris::locate(&image);
+        println!("{dark} tenths dark: {:?}", start.elapsed());
+        assert!(found.is_none());
+        // Some 50 ms on a machine that has nothing else to do.
+        assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
+    }
+}
+
 fn grey(image: &Rgb) -> Gray {
     let pixels = image.pixels().chunks_exact(3).map(|rgb| rgb[1]).collect();
     Gray::new(image.width(), image.height(), pixels).unwrap()

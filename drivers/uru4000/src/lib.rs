@@ -12,6 +12,7 @@ pub mod event;
 pub mod image;
 pub mod power;
 mod reader;
+pub mod recording;
 pub mod register;
 pub mod scramble;
 pub mod scrub;

@@ -19,6 +19,8 @@ use crate::{cut, too_small};
 
 /// Longest wait without a look at [`Cancel`].
 const SLICE: Duration = Duration::from_millis(20);
+/// What reading a frame takes at most, as a rule: with less time left none is begun.
+const READING: Duration = Duration::from_millis(60);
 /// A stream without a frame for so long has stopped. A camera takes up to a second for the first one.
 const SILENCE: Duration = Duration::from_secs(2);
 /// So many frames in a row that are none, and the stream is begun anew.
@@ -142,12 +144,17 @@ impl Camera {
 
 impl Sensor for Camera {
     fn look(&mut self, wait: Duration, until: Instant, cancel: &Cancel) -> Result<Option<Seen>, DeviceError> {
-        let end = Instant::now().checked_add(wait).map_or(until, |end| end.min(until));
+        let last = until.checked_sub(READING).unwrap_or(until);
+        let end = Instant::now().checked_add(wait).map_or(last, |end| end.min(last));
         loop {
+            if Instant::now() > last {
+                let _ = cancel.wait(until_then(until));
+                return Ok(None);
+            }
             if cancel.is_cancelled() {
                 return Ok(None);
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = until_then(end);
             if let Some(seen) = self.frame(left.min(SLICE))? {
                 return Ok(Some(seen));
             }
@@ -180,6 +187,11 @@ impl Drop for Camera {
         // The port ends its stream when it is closed, whatever comes of this.
         let _ = self.end();
     }
+}
+
+/// Time from now until `end`.
+fn until_then(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
 }
 
 /// The error of a port as one of a device.
