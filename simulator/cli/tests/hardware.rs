@@ -132,6 +132,43 @@ fn a_module_on_a_pseudo_terminal_answers_and_is_pulled() {
 }
 
 #[test]
+fn modules_that_are_trusted_and_cameras_have_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, pki) = (folder.path().join("camera.sock"), folder.path().join("pki"));
+    let camera = format!("eye=camera@{}", socket.display());
+    let place = format!("pty:{}", folder.path().display());
+    let pki_out = pki.to_str().unwrap();
+    let devices = ["--device", "ftm@hid", "--device", "ftm@pty", "--device", &camera];
+    let places = ["--attach", "tcp:127.0.0.1:0", "--attach", &place, "--pki-out", pki_out, "--no-finger"];
+    let biosim = Biosim::start(folder.path(), &[&devices[..], &places].concat());
+    assert!(pki.join("ftm-anchors.pem").exists());
+    let module = biosim.import("ftm-hid");
+    assert_eq!(module.interfaces()[0].class, 3);
+    assert!(folder.path().join("FTM00002.tty").exists());
+
+    let frame = || {
+        use std::io::Read as _;
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        u32::from_le_bytes(length)
+    };
+    let wall = frame();
+    biosim.ctl(&["finger", "present", "--device", "eye"]).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while frame() <= wall {
+        assert!(Instant::now() < deadline, "a face has more to it than a wall");
+    }
+    biosim.ctl(&["yank", "eye"]).unwrap();
+    assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
+    biosim.ctl(&["power-cycle", "ftm-hid"]).unwrap();
+    assert!(biosim.ctl(&["hw-fault", "ftm-pty", "nak"]).is_err(), "a line has no such fault");
+    biosim.ctl(&["hw-fault", "ftm-hid", "reenumerate"]).unwrap();
+    assert_eq!(biosim.import("ftm-hid").interfaces().len(), 1);
+}
+
+#[test]
 fn what_cannot_be_plugged_in_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, why) in [

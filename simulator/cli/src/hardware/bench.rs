@@ -2,18 +2,18 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use biotrust_imaging::Gray;
 use serde_json::{Value, json};
 
+use super::part::Person;
 use super::unit::Unit;
 use crate::control::Request;
 use crate::control::server::Handler;
 use crate::jsonlines::Reply;
 
-/// The devices, and the finger for them.
+/// The devices, and who is there for them.
 pub(super) struct Bench {
     units: Vec<Unit>,
-    print: Gray,
+    person: Person,
     present: Mutex<bool>,
 }
 
@@ -27,9 +27,9 @@ impl From<anyhow::Error> for Refusal {
 }
 
 impl Bench {
-    /// Devices, and the finger that is laid on those that take a picture of one.
-    pub(super) fn new(units: Vec<Unit>, print: Gray) -> Self {
-        Self { units, print, present: Mutex::new(false) }
+    /// Devices, and whom they will see.
+    pub(super) fn new(units: Vec<Unit>, person: Person) -> Self {
+        Self { units, person, present: Mutex::new(false) }
     }
 
     /// Plugs all of them in.
@@ -45,10 +45,10 @@ impl Bench {
         }
     }
 
-    /// Lays a finger on all devices, or takes it away.
-    pub(super) fn finger_everywhere(&self, present: bool) -> anyhow::Result<()> {
+    /// Shows the person to all devices, or nobody.
+    pub(super) fn show_everywhere(&self, present: bool) -> anyhow::Result<()> {
         *self.present.lock().unwrap_or_else(PoisonError::into_inner) = present;
-        self.units.iter().try_for_each(|unit| unit.finger(present.then_some(&self.print)))
+        self.units.iter().try_for_each(|unit| unit.show(present.then_some(&self.person)))
     }
 
     /// All devices as they are.
@@ -81,12 +81,12 @@ impl Bench {
                 Ok(json!({"subject": {"present": present}, "hardware": self.describe()}))
             }
             Request::Subject { present } | Request::Finger { id: None, present } => {
-                self.finger_everywhere(present)?;
+                self.show_everywhere(present)?;
                 Ok(json!({"present": present}))
             }
             Request::Finger { id: Some(id), present } => {
                 let unit = self.find(&id)?;
-                unit.finger(present.then_some(&self.print))?;
+                unit.show(present.then_some(&self.person))?;
                 Ok(json!({"name": unit.name, "present": present}))
             }
             Request::Unplug { id } => self.with(&id, Unit::unplug),

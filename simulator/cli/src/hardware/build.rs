@@ -9,17 +9,20 @@ use biosim_hardware::link::LinkOnUsb;
 use biosim_hardware::r30x::R30x;
 use biosim_hardware::serial::{Acm, Ftdi};
 use biosim_hardware::uru4000::Uru4000;
-use biosim_scanner::{Options, Spec, VirtualDevice, Workshop};
+use biosim_scanner::{ModuleDevice, Options, Spec, VirtualDevice, Workshop};
 use biosim_usbip::{Faulty, Gadget, Identity, UsbDevice};
+use biotrust_link::hid;
 
+use super::part::{CameraStand, LinkEnd, Part};
 use super::socket::{Socket, UsbBus};
 use super::spec::{Bus, DeviceSpec, HardwareKind, Line};
-use super::unit::{Part, Place, Unit};
+use super::unit::{Place, Unit};
 
 /// Numbers of pid.codes that are free for tests within an organisation.
 const VENDOR: u16 = 0x1209;
 const PRODUCT_LINK_USB: u16 = 0x0002;
 const PRODUCT_LINK_HID: u16 = 0x0003;
+const PRODUCT_FTM_HID: u16 = 0x0004;
 const PRODUCT_R30X: u16 = 0x0005;
 
 /// Builds devices.
@@ -37,26 +40,30 @@ impl Builder {
     pub(super) fn build(&self, specs: &[DeviceSpec]) -> anyhow::Result<Vec<Unit>> {
         let mut names = BTreeSet::new();
         let mut scanners: Vec<Spec> = Vec::new();
+        let mut modules = 0;
         let mut units = Vec::new();
         for spec in specs {
             let name = name(spec, &names)?;
             names.insert(name.clone());
-            let seed = match &spec.kind {
+            let number = match &spec.kind {
                 HardwareKind::Link { spec, .. } => {
-                    let same = scanners.iter().filter(|other| *other == spec).count();
                     scanners.push(*spec);
-                    u64::try_from(same).unwrap_or_default()
+                    scanners.iter().filter(|other| *other == spec).count()
                 }
-                _ => 0,
+                HardwareKind::Ftm { .. } => {
+                    modules += 1;
+                    modules
+                }
+                _ => 1,
             };
             let unit =
-                self.one(name.clone(), &spec.kind, seed).with_context(|| format!("building {name}"))?;
+                self.one(name.clone(), &spec.kind, number).with_context(|| format!("building {name}"))?;
             units.push(unit);
         }
         Ok(units)
     }
 
-    fn one(&self, name: String, kind: &HardwareKind, seed: u64) -> anyhow::Result<Unit> {
+    fn one(&self, name: String, kind: &HardwareKind, number: usize) -> anyhow::Result<Unit> {
         match kind {
             HardwareKind::Uru4000 { serial } => {
                 let (device, switch) = Faulty::new(Uru4000::new(serial));
@@ -65,9 +72,11 @@ impl Builder {
                 Ok(Unit::new(name, "U.are.U 4500", serial.clone(), Part::Reader(gadget), place))
             }
             HardwareKind::R30x { on, serial } => self.module(name, *on, serial),
-            HardwareKind::Link { on, spec } => self.scanner(name, *on, *spec, seed),
-            HardwareKind::Ftm { .. } | HardwareKind::Camera { .. } => {
-                bail!("this biosim has no such device")
+            HardwareKind::Link { on, spec } => self.scanner(name, *on, *spec, number),
+            HardwareKind::Ftm { on } => self.trust_module(name, *on, number),
+            HardwareKind::Camera { socket } => {
+                let stand = CameraStand::new(socket.clone());
+                Ok(Unit::new(name, "camera", String::new(), Part::Camera(stand), Place::Own))
             }
         }
     }
@@ -90,32 +99,70 @@ impl Builder {
         Ok(Unit::new(name, about, serial.to_owned(), Part::Module(module, Some(waker)), place))
     }
 
-    fn scanner(&self, name: String, on: Bus, spec: Spec, seed: u64) -> anyhow::Result<Unit> {
-        let mut workshop = self.workshop.clone().context("there is no workshop")?;
-        workshop.seed = workshop.seed.wrapping_add(seed);
+    /// The first of its kind has the serial number that `biosim serve` gives it, the others have others.
+    fn scanner(&self, name: String, on: Bus, spec: Spec, number: usize) -> anyhow::Result<Unit> {
+        let mut workshop = self.workshop()?.clone();
+        workshop.seed = workshop.seed.wrapping_add(u64::try_from(number)?).wrapping_sub(1);
         let device = VirtualDevice::build_with(spec, &Options::default(), &workshop)?;
-        let device = Arc::new(device);
         let serial = device.serial().to_owned();
         let model = format!("biotrust {}", device.description().identity.model);
-        let (about, cable) = match on {
-            Bus::Pty => {
-                let place = Place::Pty(self.folder()?.to_owned(), Mutex::new(None));
-                return Ok(Unit::new(name, "reference device", serial, Part::Scanner(device, None), place));
-            }
+        let device: Arc<dyn LinkEnd> = Arc::new(device);
+        match on {
+            Bus::Pty => self.on_line(name, "reference device", serial, device),
             Bus::Usb => {
-                let identity = identity(PRODUCT_LINK_USB, &model, &serial);
-                ("reference device on USB", LinkOnUsb::bulk(&identity))
+                let cable = LinkOnUsb::bulk(&identity(PRODUCT_LINK_USB, &model, &serial));
+                self.on_cable(name, "reference device on USB", serial, device, cable)
             }
             Bus::Hid => {
-                let identity = identity(PRODUCT_LINK_HID, &model, &serial);
-                let reports = biotrust_link::hid::descriptor(biotrust_link::hid::USAGE_DEVICE);
-                ("reference device on HID", LinkOnUsb::hid(&identity, reports))
+                let reports = hid::descriptor(hid::USAGE_DEVICE);
+                let cable = LinkOnUsb::hid(&identity(PRODUCT_LINK_HID, &model, &serial), reports);
+                self.on_cable(name, "reference device on HID", serial, device, cable)
             }
-        };
+        }
+    }
+
+    fn trust_module(&self, name: String, on: Bus, number: usize) -> anyhow::Result<Unit> {
+        let workshop = self.workshop()?;
+        let serial = format!("FTM{number:05}");
+        let module = ModuleDevice::build(serial.clone(), &workshop.pki, &*workshop.clock)?;
+        let module: Arc<dyn LinkEnd> = Arc::new(module);
+        match on {
+            Bus::Pty => self.on_line(name, "trust module", serial, module),
+            Bus::Hid | Bus::Usb => {
+                let reports = hid::descriptor(hid::USAGE_MODULE);
+                let cable = LinkOnUsb::hid(&identity(PRODUCT_FTM_HID, "biotrust FTM-1", &serial), reports);
+                self.on_cable(name, "trust module on HID", serial, module, cable)
+            }
+        }
+    }
+
+    fn on_line(
+        &self,
+        name: String,
+        about: &'static str,
+        serial: String,
+        end: Arc<dyn LinkEnd>,
+    ) -> anyhow::Result<Unit> {
+        let place = Place::Pty(self.folder()?.to_owned(), Mutex::new(None));
+        Ok(Unit::new(name, about, serial, Part::Link(end, None), place))
+    }
+
+    fn on_cable(
+        &self,
+        name: String,
+        about: &'static str,
+        serial: String,
+        end: Arc<dyn LinkEnd>,
+        cable: LinkOnUsb,
+    ) -> anyhow::Result<Unit> {
         let (faulty, switch) = Faulty::new(cable);
         let cable = Gadget::new(faulty)?;
         let place = Place::Usb(self.socket(cable.erase())?, switch);
-        Ok(Unit::new(name, about, serial, Part::Scanner(device, Some(cable)), place))
+        Ok(Unit::new(name, about, serial, Part::Link(end, Some(cable)), place))
+    }
+
+    fn workshop(&self) -> anyhow::Result<&Workshop> {
+        self.workshop.as_ref().context("there is no workshop")
     }
 
     fn socket(&self, gadget: Gadget<dyn UsbDevice>) -> anyhow::Result<Arc<Socket>> {
@@ -140,7 +187,7 @@ fn identity(product: u16, name: &str, serial: &str) -> Identity {
         vendor: VENDOR,
         product,
         release: 0x0100,
-        manufacturer: "biotrust".to_owned(),
+        manufacturer: "Biosim".to_owned(),
         name: name.to_owned(),
         serial: serial.to_owned(),
         ..Identity::default()

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod part;
 mod ptylink;
 mod socket;
 pub(crate) mod spec;
@@ -17,15 +18,15 @@ use anyhow::{Context as _, bail};
 use biosim_image::Subject;
 use biosim_scanner::{CalibratedSubject, Spec};
 use biosim_usbip::server::Server as UsbipServer;
-use biotrust_driver_api::Cancel;
 use biotrust_model::BioSubType;
 use biotrust_model::time::{Clock as _, SystemClock};
 use serde_json::json;
 
 use self::bench::Bench;
 use self::build::Builder;
+use self::part::Person;
 use self::socket::UsbBus;
-use self::spec::{Attach, HardwareKind};
+use self::spec::{Attach, DeviceSpec, HardwareKind};
 use crate::args::HardwareArgs;
 use crate::control::server::Server;
 use crate::files::{self, Access};
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &HardwareArgs) -> anyhow::Result<ExitCode> {
     args.ready_file.as_deref().map_or(Ok(()), files::remove_stale)?;
     let places = Places::of(args)?;
     let subject = Subject::new(args.seed, lab::cache_folder(args.cache.as_deref()));
-    let print = subject.finger(FINGER, 1, 1.0).context("making a fingerprint")?;
+    let person = person(&subject, &args.devices)?;
     let scanners: Vec<Spec> = args.devices.iter().filter_map(|device| scanner(&device.kind)).collect();
     let (workshop, written) = workshop(args, &scanners, subject)?;
     let usbip = match &places.usb {
@@ -50,8 +51,8 @@ pub(crate) fn run(args: &HardwareArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let builder = Builder { usb: places.usb, links: places.links, workshop };
-    let bench = Arc::new(Bench::new(builder.build(&args.devices)?, print));
-    bench.finger_everywhere(!args.no_finger)?;
+    let bench = Arc::new(Bench::new(builder.build(&args.devices)?, person));
+    bench.show_everywhere(!args.no_finger)?;
 
     let _control = Server::start(&args.control, Arc::clone(&bench) as _)?;
     let _unplugged = UnpluggedAtTheEnd(Arc::clone(&bench));
@@ -116,6 +117,14 @@ impl Places {
     }
 }
 
+/// Who is there for the devices to see.
+fn person(subject: &Subject, devices: &[DeviceSpec]) -> anyhow::Result<Person> {
+    let print = subject.finger(FINGER, 1, 1.0).context("making a fingerprint")?;
+    let is_seen = devices.iter().any(|device| matches!(device.kind, HardwareKind::Camera { .. }));
+    let photo = is_seen.then(|| subject.face(1, 1.0, &[]).context("making a face"));
+    Ok(Person { print, photo: photo.transpose()?.map(Arc::new) })
+}
+
 const fn scanner(kind: &HardwareKind) -> Option<Spec> {
     match kind {
         HardwareKind::Link { spec, .. } => Some(*spec),
@@ -123,19 +132,20 @@ const fn scanner(kind: &HardwareKind) -> Option<Spec> {
     }
 }
 
-/// What reference devices are made from, where there are any or their certificates are asked for; they are written then.
+/// What reference devices and trust modules are made from, where there are any or their certificates are asked for; they
+/// are written then.
 fn workshop(
     args: &HardwareArgs,
     scanners: &[Spec],
     subject: Subject,
 ) -> anyhow::Result<(Option<biosim_scanner::Workshop>, Option<pki::PkiFiles>)> {
-    if scanners.is_empty() && args.pki_out.is_none() {
+    let has_module = args.devices.iter().any(|device| matches!(device.kind, HardwareKind::Ftm { .. }));
+    if scanners.is_empty() && !has_module && args.pki_out.is_none() {
         return Ok((None, None));
     }
     let now = SystemClock.now();
     let pki = Arc::new(pki::mint(now)?);
     let subject = Arc::new(CalibratedSubject::new(subject));
-    lab::prepare(&subject, scanners, &Cancel::new());
     let workshop = lab::workshop(args.seed, subject, Arc::clone(&pki));
     let written = match &args.pki_out {
         Some(folder) => {

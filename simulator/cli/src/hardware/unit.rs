@@ -1,22 +1,21 @@
 //! One virtual device: what it is, where it is plugged in, and what can be done to it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use biosim_hardware::link::LinkOnUsb;
 use biosim_hardware::r30x::pty::OnPty;
-use biosim_hardware::r30x::{self, R30x};
-use biosim_hardware::uru4000::{self, Uru4000};
-use biosim_scanner::{Scene, VirtualDevice};
-use biosim_usbip::{Fault, Faulty, Gadget, Switch, Waker};
+use biosim_usbip::{Fault, Switch};
 use biotrust_driver_api::{PipeError, PipeErrorKind};
-use biotrust_imaging::Gray;
 use serde_json::{Value, json};
 
+use super::part::{Known, Part, Person, locked};
 use super::ptylink::PtyLink;
 use super::socket::Socket;
+
+/// The device falls off the bus and comes back at once, under another address: no state, so not a fault as others are.
+const REENUMERATE: &str = "reenumerate";
 
 /// A device.
 pub(super) struct Unit {
@@ -28,32 +27,18 @@ pub(super) struct Unit {
     pub(super) serial: String,
     part: Part,
     place: Place,
-    /// The last fault that was set by name.
+    /// The fault that was set by name.
     fault: Mutex<Option<String>>,
-}
-
-/// What a device is made of.
-pub(super) enum Part {
-    /// A reader on USB.
-    Reader(Gadget<Faulty<Uru4000>>),
-    /// A module, and what wakes the bus that it is on.
-    Module(Arc<Mutex<R30x>>, Option<Waker>),
-    /// A reference device, with its cable where it is on USB.
-    Scanner(Arc<VirtualDevice>, Option<Gadget<Faulty<LinkOnUsb>>>),
 }
 
 /// Where it is plugged in.
 pub(super) enum Place {
     /// USB, with the switch for faults of the bus.
     Usb(Arc<Socket>, Switch),
-    /// A pseudo-terminal that is linked to in this folder, while it is plugged in.
+    /// A pseudo-terminal that is linked to in this folder.
     Pty(PathBuf, Mutex<Option<(OnPty, PtyLink)>>),
-}
-
-/// Whether a name was that of a fault.
-enum Known {
-    Yes,
-    No(String),
+    /// A socket of its own.
+    Own,
 }
 
 impl Unit {
@@ -73,13 +58,13 @@ impl Unit {
             return Ok(());
         }
         match (&self.part, &self.place) {
-            (Part::Scanner(device, Some(cable)), Place::Usb(socket, _)) => {
+            (Part::Link(end, Some(cable)), Place::Usb(socket, _)) => {
                 // One that has fallen off the bus still believes to be plugged in.
-                device.unplug();
+                end.unplug();
                 let (socket, cable) = (Arc::clone(socket), cable.clone());
                 let framing = cable.with(|cable| cable.device().framing());
-                device.attach_to(framing, move || {
-                    // Called again when the device has started anew: it comes back as a device that was plugged in anew.
+                let connect = move || {
+                    // Called again when the device has started anew: it comes back as if it was plugged in anew.
                     socket.yank();
                     let line = cable.with(|cable| cable.device().line());
                     socket.plug().map_err(|error| PipeError {
@@ -88,19 +73,19 @@ impl Unit {
                         doing: format!("{error:#}"),
                     })?;
                     Ok(line)
-                })?;
+                };
+                end.attach(framing, Box::new(connect))?;
             }
-            (Part::Scanner(device, None), Place::Pty(folder, _)) => device.plug(folder)?,
+            (Part::Link(end, None), Place::Pty(folder, _)) => end.plug(folder)?,
             (Part::Module(module, _), Place::Pty(folder, plugged)) => {
                 locked(module).power_up(Instant::now());
                 let on_pty = OnPty::plug(Arc::clone(module)).context("opening a pseudo-terminal")?;
                 let link = PtyLink::insert(folder, &self.name, on_pty.path())?;
                 *locked(plugged) = Some((on_pty, link));
             }
+            (Part::Camera(stand), _) => stand.plug()?,
             (_, Place::Usb(socket, _)) => socket.plug()?,
-            (Part::Reader(_) | Part::Scanner(_, Some(_)), Place::Pty(..)) => {
-                bail!("a USB device has no line")
-            }
+            (_, Place::Pty(..) | Place::Own) => bail!("there is no place for it"),
         }
         Ok(())
     }
@@ -113,9 +98,12 @@ impl Unit {
                 *locked(plugged) = None;
                 Ok(())
             }
+            Place::Own => Ok(()),
         };
-        if let Part::Scanner(device, _) = &self.part {
-            device.unplug();
+        match &self.part {
+            Part::Link(end, _) => end.unplug(),
+            Part::Camera(stand) => stand.unplug(),
+            Part::Reader(_) | Part::Module(..) => {}
         }
         done
     }
@@ -128,105 +116,68 @@ impl Unit {
         self.unplug()
     }
 
+    /// Takes its power away and gives it back.
+    pub(super) fn power_cycle(&self) -> anyhow::Result<()> {
+        self.unplug()?;
+        if let Part::Link(end, _) = &self.part {
+            end.power_cycle()?;
+        }
+        self.plug()
+    }
+
     /// Whether it is plugged in: it may also have fallen off the bus.
     pub(super) fn is_plugged(&self) -> bool {
         match (&self.part, &self.place) {
+            (Part::Camera(stand), _) => stand.is_plugged(),
             (_, Place::Usb(socket, _)) => socket.is_plugged(),
-            (Part::Scanner(device, _), Place::Pty(..)) => device.is_plugged(),
+            (Part::Link(end, _), _) => end.is_plugged(),
             (_, Place::Pty(_, plugged)) => locked(plugged).is_some(),
+            (_, Place::Own) => false,
         }
     }
 
-    /// Lays a finger on it, or takes it away.
-    pub(super) fn finger(&self, print: Option<&Gray>) -> anyhow::Result<()> {
-        let copy = || print.map(copy).transpose();
-        match &self.part {
-            Part::Reader(gadget) => {
-                let print = copy()?;
-                gadget.with(|reader| match print {
-                    Some(print) => reader.device().press(print),
-                    None => reader.device().lift(),
-                });
-            }
-            Part::Module(module, waker) => {
-                match copy()? {
-                    Some(print) => locked(module).press(print),
-                    None => locked(module).lift(),
-                }
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }
-            Part::Scanner(device, _) => {
-                device.set_scene(Scene { present: print.is_some(), ..Scene::default() })
-            }
-        }
-        Ok(())
+    /// Shows the person to it, or nobody.
+    pub(super) fn show(&self, person: Option<&Person>) -> anyhow::Result<()> {
+        self.part.show(person)
     }
 
     /// Sets a fault by its name: of the device, else of its bus; or none.
     pub(super) fn set_fault(&self, name: Option<&str>) -> anyhow::Result<()> {
+        if let (Some(REENUMERATE), Place::Usb(..)) = (name, &self.place) {
+            self.yank()?;
+            return self.plug();
+        }
         if let Place::Usb(_, switch) = &self.place {
             switch.set(None);
         }
-        let own = self.set_own_fault(name);
-        match (own, name, &self.place) {
+        match (self.part.set_fault(name), name, &self.place) {
             (Known::Yes, ..) | (Known::No(_), None, _) => {}
             (Known::No(own), Some(name), Place::Usb(_, switch)) => match name.parse::<Fault>() {
                 Ok(fault) => switch.set(Some(fault)),
-                Err(bus) => bail!("{own}{bus}"),
+                Err(bus) => bail!("{own}{bus} or {REENUMERATE}"),
             },
-            (Known::No(own), Some(_), Place::Pty(..)) => {
-                bail!("{own}it is not on a bus with faults of its own")
+            (Known::No(own), Some(_), Place::Pty(..) | Place::Own) => {
+                bail!("{own}it is on no bus that has faults of its own")
             }
         }
         *locked(&self.fault) = name.map(str::to_owned);
         Ok(())
     }
 
-    fn set_own_fault(&self, name: Option<&str>) -> Known {
-        match &self.part {
-            Part::Reader(gadget) => match name.map(str::parse::<uru4000::Fault>).transpose() {
-                Ok(fault) => gadget.with(|reader| reader.device().set_fault(fault)),
-                Err(error) => return Known::No(format!("{error}; ")),
-            },
-            Part::Module(module, waker) => match name.map(str::parse::<r30x::Fault>).transpose() {
-                Ok(fault) => {
-                    locked(module).set_fault(fault, Instant::now());
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
-                Err(error) => return Known::No(format!("{error}; ")),
-            },
-            Part::Scanner(..) => return Known::No(String::new()),
-        }
-        Known::Yes
-    }
-
-    /// Takes its power away and gives it back.
-    pub(super) fn power_cycle(&self) -> anyhow::Result<()> {
-        if let Part::Scanner(device, _) = &self.part {
-            return device.power_cycle().context("starting the device anew");
-        }
-        self.unplug()?;
-        self.plug()
-    }
-
     /// How it is now.
     pub(super) fn describe(&self) -> Value {
-        let (bus, place) = match &self.place {
-            Place::Usb(socket, _) => ("usb", socket.place()),
-            Place::Pty(folder, plugged) => {
-                let linked = locked(plugged).as_ref().map(|(_, link)| link.path().to_owned());
-                let scanner = || folder.join(format!("{}.tty", self.serial));
-                let path = match &self.part {
-                    Part::Scanner(device, _) => device.is_plugged().then(scanner),
-                    _ => linked,
-                };
-                ("pty", json!(path))
+        let (bus, place) = match (&self.part, &self.place) {
+            (_, Place::Usb(socket, _)) => ("usb", socket.place()),
+            (Part::Camera(stand), _) => ("socket", json!(stand.is_plugged().then(|| stand.path()))),
+            (Part::Link(end, _), Place::Pty(folder, _)) => {
+                ("pty", json!(end.is_plugged().then(|| folder.join(format!("{}.tty", self.serial)))))
             }
+            (_, Place::Pty(_, plugged)) => {
+                ("pty", json!(locked(plugged).as_ref().map(|(_, link)| link.path())))
+            }
+            (_, Place::Own) => ("none", Value::Null),
         };
+        let fault = locked(&self.fault).clone();
         let serial = (!self.serial.is_empty()).then_some(&self.serial);
         json!({
             "name": self.name,
@@ -235,17 +186,7 @@ impl Unit {
             "bus": bus,
             "place": place,
             "plugged": self.is_plugged(),
-            "fault": *locked(&self.fault),
+            "fault": fault,
         })
     }
-}
-
-/// An image is not cloned by accident; here a finger is laid on several devices.
-fn copy(print: &Gray) -> anyhow::Result<Gray> {
-    print.crop(print.bounds()).context("laying a finger on a device")
-}
-
-/// Complete at any moment.
-fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
