@@ -23,6 +23,8 @@ const PROBE_BITS: u64 = (16 + 12) * 10;
 const SWITCHES: u32 = 3;
 /// Images that may be damaged in a row.
 const BAD_IMAGES: u32 = 3;
+/// How long a module that is well takes to write its flash.
+const ANSWERS_STILL: Duration = Duration::from_millis(300);
 /// How long the module may be waited for in parting, so that its settings can be put back.
 const PARTING: Duration = Duration::from_secs(4);
 
@@ -85,7 +87,7 @@ impl Module {
     /// Makes it as fast as it can be. A module that will not be raised is used as it is.
     pub(crate) fn raise(&mut self, deadline: Instant) -> Result<(), Failure> {
         if self.data_size != DataSize::LARGEST {
-            self.set_data_size(DataSize::LARGEST, THINKS)?;
+            self.set_data_size(DataSize::LARGEST)?;
         }
         // its own word: what this end is set to means nothing where the line has no speed
         if self.found.speed.baud() < self.known.speed.baud() {
@@ -98,18 +100,21 @@ impl Module {
     /// Leaves it as it was found, as far as it answers.
     pub(crate) fn restore(&mut self) {
         let deadline = Instant::now() + PARTING;
-        // also ends what a capture that was called off has left on the line
-        if self.data_size != self.found.data_size && self.set_data_size(self.found.data_size, THINKS).is_err()
-        {
-            return;
+        if self.data_size != self.found.data_size {
+            // waits first for the end of an image that was called off; a module that says nothing is left alone
+            let command = Command::SetDataSize(self.found.data_size);
+            match self.line.ask_once(command, ANSWERS_STILL, &Cancel::new()) {
+                Ok(_) | Err(Failure::Damaged(_)) => {}
+                Err(_) => return,
+            }
         }
         if self.raised {
             let _ = self.set_speed(self.found.speed, deadline);
         }
     }
 
-    fn set_data_size(&mut self, size: DataSize, within: Duration) -> Result<(), Failure> {
-        let answer = self.line.ask(Command::SetDataSize(size), within, &Cancel::new())?;
+    fn set_data_size(&mut self, size: DataSize) -> Result<(), Failure> {
+        let answer = self.line.ask(Command::SetDataSize(size), THINKS, &Cancel::new())?;
         if answer.code == Code::OK {
             self.data_size = size;
         }

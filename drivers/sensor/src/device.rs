@@ -1,7 +1,8 @@
 //! The callers' side: hands orders to the sensor's thread and waits for it no longer than each caller may be kept.
 //!
-//! A sensor that does not come back in its time is given up: the caller gets `TimedOut`, the device is gone for everybody
-//! ([`DeviceEvent::Gone`]), and its thread is left to the driver that holds it.
+//! Where the sensor does not come back in time the caller gets `TimedOut`. One that stays away is given up by the next
+//! caller who notices, such as a health check: the device is gone for everybody ([`DeviceEvent::Gone`]), and its thread is
+//! left to the driver that holds it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,8 +20,11 @@ use crate::capture::Gathered;
 use crate::files::{self, Shot};
 use crate::worker::Worker;
 
-/// How long a sensor that was called off, or whose time is over, may take to come back.
-const GRACE: Duration = Duration::from_millis(100);
+/// How long a sensor whose time is over may take to come back, and one that was called off.
+const GRACE: Duration = Duration::from_millis(250);
+const CALLED_OFF: Duration = Duration::from_millis(50);
+/// A sensor that should have been back for so long hangs. Less may be a busy host.
+const HANGS: Duration = Duration::from_secs(1);
 /// How often a waiting caller looks whether it is called off.
 const GLANCE: Duration = Duration::from_millis(10);
 /// How long closing waits for the sensor.
@@ -164,11 +168,14 @@ impl SensorDevice {
         format!("{} {} {}: {what}", identity.make, identity.model, identity.serial_no)
     }
 
-    /// Gives up a sensor that did not come back, and says so.
-    fn wedged(&self, doing: &str) -> DeviceError {
-        let why = self.named(&format!("the sensor hangs ({doing}); unplug it and plug it in again"));
+    /// Gives up a sensor that does not come back from a look, and says so.
+    fn check_hanging(&self) -> Result<(), DeviceError> {
+        if !locked(&self.shared.due).is_some_and(|due| Instant::now() > due + HANGS) {
+            return Ok(());
+        }
+        let why = self.named("the sensor hangs; unplug it and plug it in again");
         self.shared.give_up(DeviceErrorKind::TimedOut, &why);
-        DeviceError::new(DeviceErrorKind::TimedOut, why)
+        Err(DeviceError::new(DeviceErrorKind::TimedOut, why))
     }
 
     fn refuse(&self, kind: DeviceErrorKind, why: &str) -> DeviceError {
@@ -189,11 +196,15 @@ impl SensorDevice {
             let now = Instant::now();
             if cancel.is_cancelled() && !stop.is_cancelled() {
                 stop.cancel();
-                last = last.min(now + GRACE / 2);
+                last = last.min(now + CALLED_OFF);
             }
             if now >= last {
-                // a sensor that was called off may still come back; the next caller finds out
-                return Err(if stop.is_cancelled() { cancelled() } else { self.wedged("capture") });
+                self.check_hanging()?;
+                return Err(if stop.is_cancelled() {
+                    cancelled()
+                } else {
+                    self.refuse(DeviceErrorKind::TimedOut, "the sensor is late")
+                });
             }
             match answers.recv_timeout(GLANCE.min(last - now)) {
                 Ok(_) if stop.is_cancelled() => return Err(cancelled()),
@@ -216,10 +227,8 @@ impl Device for SensorDevice {
     /// While the sensor looks, this is what it last said, unless it should have come back by now.
     fn status(&self, timeout: Duration) -> Result<SelfReport, DeviceError> {
         self.shared.check()?;
-        if let Some(due) = *locked(&self.shared.due) {
-            if Instant::now() > due + GRACE {
-                return Err(self.wedged("it should have come back from a look"));
-            }
+        self.check_hanging()?;
+        if locked(&self.shared.due).is_some() {
             return Ok(locked(&self.shared.report).clone());
         }
         let (answer, report) = channel();

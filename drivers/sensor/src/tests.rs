@@ -356,16 +356,30 @@ fn one_capture_at_a_time() {
 
 #[test]
 fn a_sensor_that_hangs_keeps_nobody() {
-    let rig = Rig::finger(Plate::Hangs(MS(3_000)));
+    let rig = Rig::finger(Plate::Hangs(MS(4_000)));
+    let hung = Instant::now();
     let (outcome, took) = rig.begin(job(THUMB, 60.0, 200), &Cancel::new()).join().unwrap();
     assert_eq!(outcome.unwrap_err().kind, DeviceErrorKind::TimedOut);
-    assert!(took < MS(400), "{took:?}");
+    assert!(took < MS(600), "{took:?}");
+    assert!(rig.device().status(MS(500)).is_ok(), "late is not lost");
+    assert!(rig.events.try_recv().is_err());
+    nap(MS(1_300).saturating_sub(hung.elapsed()));
+    assert_eq!(rig.device().status(MS(500)).unwrap_err().kind, DeviceErrorKind::TimedOut);
     assert_eq!(rig.gone().kind, DeviceErrorKind::TimedOut);
     let at = Instant::now();
     assert_eq!(rig.capture(&job(THUMB, 60.0, 200)).unwrap_err().kind, DeviceErrorKind::Gone);
     assert_eq!(rig.device().status(MS(500)).unwrap_err().kind, DeviceErrorKind::Gone);
     drop(rig);
     assert!(at.elapsed() < MS(2_500), "closing does not wait for ever");
+}
+
+#[test]
+fn a_sensor_that_was_late_is_as_good_as_ever() {
+    let rig = Rig::finger(Plate::Hangs(MS(600)));
+    assert_eq!(rig.capture(&job(THUMB, 60.0, 100)).unwrap_err().kind, DeviceErrorKind::TimedOut);
+    rig.set(Plate::Finger(140));
+    assert!(done(rig.capture(&job(THUMB, 60.0, 20_000))).1);
+    assert!(rig.events.try_recv().is_err());
 }
 
 #[test]

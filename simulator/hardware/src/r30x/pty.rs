@@ -14,7 +14,12 @@ use biotrust_pipe::pty::{PtyPipe, open_pair};
 use super::R30x;
 
 /// The longest that a change at the module (a finger, a fault) waits to be noticed.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
+
+/// Bytes that trickle are not handed over one by one.
+const GRAIN: Duration = Duration::from_millis(4);
+/// A pseudo-terminal holds four kilobytes, and a busy machine lets more come at once.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A module that is plugged in.
 pub struct OnPty {
@@ -89,9 +94,9 @@ fn serve(module: &Mutex<R30x>, mut pipe: PtyPipe, stop: &Cancel) {
             let bytes = module.step(buffer.get(..length).unwrap_or_default(), Some(baud), now);
             (bytes, module.next_event().map(|at| at.saturating_duration_since(now)))
         };
-        wait = next.map_or(TICK, |next| next.clamp(Duration::from_millis(1), TICK));
-        // a host that does not read loses what comes, as a UART does
-        match pipe.write_all(&bytes, TICK) {
+        wait = next.map_or(TICK, |next| next.clamp(GRAIN, TICK));
+        // a host that does not read loses what comes, as a UART does; one that is slow for a moment does not
+        match pipe.write_all(&bytes, PATIENCE) {
             Err(error) if error.kind != PipeErrorKind::TimedOut => return,
             _ => {}
         }
