@@ -13,7 +13,7 @@ use biotrust_pipe::ports;
 
 use super::roster::{Origin, Spot};
 use super::state::Event;
-use super::unit::{Session, Unit};
+use super::unit::{Retry, Session, Unit};
 use super::{Inner, clones, keys, locked, stream};
 
 /// The longest that a stranger may take to say who it is.
@@ -49,7 +49,7 @@ pub(super) fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
             }
             Err(error) => {
                 unit.note(Event::Lost(error.to_string()));
-                locked(&unit.retry).schedule(inner.now());
+                locked(&unit.retry).schedule(inner.now(), longest_pause(&unit, &error));
                 // once per reason: a device that stays dead is tried for ever
                 if unit.last_fault(error.to_string()) {
                     tracing::warn!(place = unit.place(), error = chain(&error), "cannot open device");
@@ -62,8 +62,15 @@ pub(super) fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
     });
     if queued.is_err() {
         unit.note(Event::Lost("its worker is not keeping up".into()));
-        locked(&unit.retry).schedule(inner.now());
+        locked(&unit.retry).schedule(inner.now(), Retry::SOON);
     }
+}
+
+/// A device on a bus that is there, may be opened and does not work is tried ever more seldom: whoever plugs it in again has
+/// it opened at once. Of anything else nobody tells when it is worth a try.
+fn longest_pause(unit: &Unit, error: &DeviceError) -> Duration {
+    let may_go = matches!(error.kind, DeviceErrorKind::InUse | DeviceErrorKind::PermissionDenied);
+    if unit.spot.origin == Origin::Bus && !may_go { Retry::SELDOM } else { Retry::SOON }
 }
 
 fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, DeviceError> {
@@ -215,7 +222,7 @@ pub(super) fn lost(inner: &Arc<Inner>, unit: &Arc<Unit>, reason: &str) -> bool {
     unit.note(Event::Lost(reason.to_owned()));
     unit.close();
     if had_session {
-        locked(&unit.retry).schedule(inner.now());
+        locked(&unit.retry).schedule(inner.now(), Retry::SOON);
     }
     had_session
 }

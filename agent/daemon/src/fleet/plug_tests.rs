@@ -2,6 +2,7 @@
 //! The kernel is played: what it would tell is handed to the fleet; the devices are virtual ones on pseudo-terminals.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use biotrust_model::{DeviceStatus, Level, Purpose};
 use biotrust_pipe::hotplug::HotplugEvent;
 use biotrust_pipe::record::{Op, Recording};
 use biotrust_quirks::Book;
+use biotrust_vendor_driver::host::{DriverConfig, Start};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -329,4 +332,68 @@ async fn a_fixed_line_with_a_driver_that_is_not_there_is_refused() {
     let Err(error) = Host::try_start(Sources { ports, ..Sources::default() }) else { panic!("it started") };
     let error = error.to_string();
     assert!(error.contains("/dev/ttyS9") && error.contains("x9000") && error.contains("link"), "{error}");
+}
+
+/// The vendor's driver of the manual, in C.
+fn vendors_driver(directory: &Path) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../drivers/vendor");
+    let program = directory.join("driver");
+    let compiled = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
+        .args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-pthread", "-I"])
+        .arg(sources.join("include"))
+        .arg(sources.join("examples/c/synthetic.c"))
+        .args(["-lm", "-o"])
+        .arg(&program)
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    program
+}
+
+/// The process that runs `program`.
+fn process(program: &Path) -> Option<Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut found = processes
+        .filter(|entry| std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == program));
+    found.next()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendors_driver_that_is_killed_costs_its_own_device_a_moment_and_nothing_else() {
+    let home = TempDir::new().unwrap();
+    let program = vendors_driver(home.path());
+    let start = Start::Command {
+        argv: vec![program.display().to_string()],
+        user: None,
+        runtime: home.path().to_owned(),
+    };
+    let vendors = vec![DriverConfig { name: "acme".into(), start }];
+    let host = Host::start(Sources { vendors, quirks: Some(Book::load::<&Path>(&[])), ..Sources::default() });
+    let (device, line) = host.line("a");
+    host.plugged(&serial(PLACE, &line, "Example", "biotrust face camera"));
+    host.until(device.serial(), DeviceStatus::NotRegistered).await;
+    host.until("SYN-0001", DeviceStatus::NotRegistered).await;
+    let session = |serial: &str| {
+        let open = host.fleet.0.open_units();
+        open.iter().find(|(_, s)| s.description.identity.serial_no == serial).map(|(_, s)| s.order)
+    };
+    let (other, before) = (session(device.serial()), session("SYN-0001"));
+    assert_eq!(host.fleet.vendor_drivers()[0]["state"], "running");
+
+    let killed = Instant::now();
+    rustix::process::kill_process(process(&program).unwrap(), Signal::KILL).unwrap();
+    while session("SYN-0001").is_none_or(|order| Some(order) == before) {
+        assert!(killed.elapsed() < PATIENCE, "{:#}", host.fleet.status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("killed, and open again after {:?}", killed.elapsed());
+    host.until("SYN-0001", DeviceStatus::NotRegistered).await;
+    assert_eq!(session(device.serial()), other, "the other device went on");
+    let shown = host.fleet.status();
+    let shown = shown.as_array().unwrap().iter().find(|shown| shown["serial"] == "SYN-0001").unwrap();
+    assert_eq!((&shown["bus"], &shown["driver"]), (&"vendor".into(), &"vendor".into()));
+
+    host.fleet.stop();
+    host.fleet.closed(PATIENCE).await;
+    assert_eq!(process(&program), None, "the driver ends with the service");
 }

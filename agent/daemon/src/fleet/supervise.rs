@@ -10,7 +10,7 @@ use biotrust_driver_api::DeviceErrorKind;
 use super::opening::{self, HEALTH};
 use super::sleep::{self, Slept};
 use super::state::{Effect, Event, QUARANTINE, Standing};
-use super::unit::Unit;
+use super::unit::{Retry, Unit};
 use super::{Inner, keys, locked, sources};
 
 /// How often an idle device is asked how it is.
@@ -49,7 +49,7 @@ fn look_after(inner: &Arc<Inner>, unit: &Arc<Unit>, now: Duration, health: bool)
     if unit.tick(now) == Some(Effect::Abandon) {
         tracing::error!(place = unit.place(), "a capture did not come back: its worker is abandoned");
         unit.abandon();
-        locked(&unit.retry).schedule(now + QUARANTINE);
+        locked(&unit.retry).schedule(now + QUARANTINE, Retry::SOON);
         inner.publish();
     }
     if locked(&unit.retry).is_due(now) {

@@ -260,13 +260,16 @@ impl Drop for Counted {
 pub(super) struct Retry {
     /// Monotonic; `None` while there is nothing to try.
     at: Option<Duration>,
-    /// The last pause; doubles up to [`Retry::LONGEST`].
+    /// The last pause.
     pause: Duration,
 }
 
 impl Retry {
     const SHORTEST: Duration = Duration::from_millis(250);
-    const LONGEST: Duration = Duration::from_secs(5);
+    /// The longest pause where what is in the way may go without a plug: other programs, rights, a line that is not there.
+    pub(super) const SOON: Duration = Duration::from_secs(5);
+    /// The longest pause of a device that is there and does not work.
+    pub(super) const SELDOM: Duration = Duration::from_secs(60);
 
     /// A device that works starts with a short pause again; one that flaps does not.
     pub(super) fn works(&mut self) {
@@ -278,8 +281,9 @@ impl Retry {
         self.at.take_if(|at| now >= *at).is_some()
     }
 
-    pub(super) fn schedule(&mut self, now: Duration) {
-        self.pause = (self.pause * 2).clamp(Self::SHORTEST, Self::LONGEST);
+    /// Tries again after twice the last pause, but no longer than `longest`.
+    pub(super) fn schedule(&mut self, now: Duration, longest: Duration) {
+        self.pause = (self.pause * 2).clamp(Self::SHORTEST, longest);
         self.at = Some(now + self.pause);
     }
 }
