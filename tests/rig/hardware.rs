@@ -26,7 +26,7 @@ impl Hardware {
         let log = File::create(guest::share().join("biosim.log")).expect("a log");
         let mut command = Command::new(guest::programs().join("biosim"));
         command.args(["hardware", "--cache", "none", "--attach", "vhci"]);
-        devices.iter().for_each(|device| drop(command.arg("--device").arg(device)));
+        command.args(devices.iter().flat_map(|device| ["--device", device]));
         for (option, name) in [("--control", "sock"), ("--pki-out", "pki"), ("--ready-file", "ready.json")] {
             command.arg(option).arg(place.join(name));
         }
@@ -46,20 +46,39 @@ impl Hardware {
         Path::new(PLACE).join("pki")
     }
 
-    /// What biosim holds itself.
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
     /// Gives an order about a device; answers whether it was carried out.
     pub(crate) fn order(&self, op: &str, name: &str, more: &Value) -> Value {
         let mut order = json!({"op": op, "id": name});
         let object = order.as_object_mut().expect("an object");
         object.extend(more.as_object().cloned().unwrap_or_default());
-        let answer = instance::control(&Path::new(PLACE).join("sock"), &order);
-        assert_eq!(answer["ok"], true, "{order}: {answer}");
-        answer["result"].clone()
+        done(&order)
     }
+
+    /// Names of the devices.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let all = done(&json!({"op": "list"}))["hardware"].as_array().cloned().unwrap_or_default();
+        all.iter().filter_map(|one| one["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Has the kernel drop a device and take it up again, as an administrator may: without a plug being pulled.
+    pub(crate) fn reset(&self, name: &str) {
+        let all = done(&json!({"op": "list"}))["hardware"].as_array().cloned().unwrap_or_default();
+        let place = all.iter().find(|one| one["name"] == name).and_then(|one| one["place"].as_str());
+        let port = place
+            .and_then(|place| place.strip_prefix("vhci port "))
+            .and_then(|port| port.parse::<u32>().ok());
+        // It may be unplugged, or be gone before we write.
+        let Some(port) = port else { return };
+        let switch = format!("/sys/bus/usb/devices/1-{}/authorized", port + 1);
+        let _ = fs::write(&switch, "0");
+        let _ = fs::write(&switch, "1");
+    }
+}
+
+fn done(order: &Value) -> Value {
+    let answer = instance::control(&Path::new(PLACE).join("sock"), order);
+    assert_eq!(answer["ok"], true, "{order}: {answer}");
+    answer["result"].clone()
 }
 
 fn said() -> String {

@@ -2,6 +2,7 @@
 
 mod buses;
 mod sandbox;
+mod storm;
 mod strangers;
 mod tpm;
 

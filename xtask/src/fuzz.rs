@@ -12,8 +12,22 @@ use crate::step::{self, Failure};
 const FUZZ: &str = "cargo-fuzz@0.13.2";
 
 /// All targets, in the order in which they run.
-const TARGETS: &[&str] =
-    &["mctp", "spdm", "ber", "eat", "manifest", "vendor", "uru4000", "mctp_usb", "mctp_hid", "r30x", "v4l2"];
+const TARGETS: &[&str] = &[
+    "mctp",
+    "spdm",
+    "ber",
+    "eat",
+    "manifest",
+    "vendor",
+    "uru4000",
+    "mctp_usb",
+    "mctp_hid",
+    "r30x",
+    "v4l2",
+    "usbip",
+    "recording",
+    "quirks",
+];
 
 /// How long each target runs unless said otherwise, in seconds.
 const SECONDS: u32 = 600;

@@ -27,13 +27,6 @@ impl Account {
         self
     }
 
-    /// The same user with another primary group, and in no other.
-    pub(crate) fn only_in(mut self, group: &str) -> Self {
-        let gid = entry("/etc/group", group).get(2).and_then(|field| field.parse().ok()).expect("a number");
-        (self.gid, self.groups) = (gid, vec![gid]);
-        self
-    }
-
     /// `program` as this account, with no right of the superuser.
     pub(crate) fn command(&self, program: &str) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();

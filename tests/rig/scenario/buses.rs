@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use biotrust_tests::requests;
+use biotrust_tests::wait;
 use serde_json::{Value, json};
 
 use crate::guest::{self, shown};
@@ -10,12 +10,13 @@ use crate::hardware::Hardware;
 use crate::host::{self, Account, Daemon};
 use crate::judge::Judge;
 use crate::provider::Provider;
+use crate::scenario::storm;
 
 /// What is plugged in, with the driver and the bus that it is found on.
 const DEVICES: [(&str, &str, &str); 4] = [
     ("reader=uru4000", "uru4000", "usb"),
     ("module=r30x@ftdi", "r30x", "serial"),
-    ("camera=link@usb:L1,IrisDouble", "link", "usb"),
+    ("chip=link@usb:L1,FingerSingle,auth", "link", "usb"),
     ("finger=link@hid:L0,FingerSingle", "link", "hid"),
 ];
 const RULES: &str = "/etc/udev/rules.d/72-biotrust.rules";
@@ -52,20 +53,51 @@ pub(crate) fn run() {
 
     let daemon = Daemon::start(&biotrust);
     for (device, driver, bus) in DEVICES {
-        let line = host::until(device, |line| line["bus"] == bus && line["problem"].is_object());
-        println!("{driver} {line}");
+        let refused =
+            |line: &Value| line["driver"] == driver && line["bus"] == bus && line["problem"].is_object();
+        let line = host::until(device, refused);
+        assert!(
+            line["problem"]["text"].as_str().is_some_and(|text| text.contains("biotrust udev check")),
+            "{line}"
+        );
     }
     shown("without the rules none of them can be opened, and each problem says how to mend that");
 
     rules();
-    for (_, driver, bus) in DEVICES {
-        let line = host::until(driver, |line| {
+    for (device, driver, bus) in DEVICES {
+        let line = host::until(device, |line| {
             line["driver"] == driver && line["bus"] == bus && line["serial"].is_string()
         });
-        println!("{}", line);
+        if line["level"] == "L0" {
+            provider.enrol(line["serial"].as_str().unwrap_or_default());
+        }
     }
+    let lines = all_ready();
+    shown("with them each is found by its driver; certified, all are ready");
+
+    let judge = Judge::of(&hardware.pki(), &provider.pem);
+    for line in &lines {
+        let verdict = judge.any(daemon.port, &host::device(line));
+        let sizes: Vec<String> =
+            verdict.segments().iter().map(|one| format!("{}x{}", one.width, one.height)).collect();
+        shown(format_args!(
+            "{} on {}: a capture is accepted, its ISO records verified ({})",
+            line["driver"],
+            line["bus"],
+            sizes.join(", ")
+        ));
+    }
+    storm::run(&hardware, &daemon, &lines);
     daemon.stop();
-    let _ = (Judge::of(&hardware.pki()), requests::registration_of);
+}
+
+/// Waits until every device is ready, or busy with a client, and nothing else is there.
+pub(super) fn all_ready() -> Vec<Value> {
+    let ready = |lines: &Vec<Value>| {
+        lines.len() == DEVICES.len() && lines.iter().all(|line| line["status"] == "Ready")
+    };
+    let found = wait::until(host::PATIENCE, || Some(host::devices()).filter(ready));
+    found.unwrap_or_else(|| panic!("not all are ready: {:#}\n{}", json!(host::devices()), host::log_end()))
 }
 
 fn rules() {
@@ -76,6 +108,3 @@ fn rules() {
     guest::run("udevadm", &["control", "--reload"]);
     guest::run("udevadm", &["trigger", "--settle", "--action=change"]);
 }
-
-#[allow(unused)]
-fn x(_: Value) {}

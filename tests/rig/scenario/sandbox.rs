@@ -39,7 +39,7 @@ pub(crate) fn run() {
     let status = host::control(&json!({"op": "ftm_status"}))["result"].clone();
     assert_eq!((&status["kind"], &status["usable"]), (&json!("tpm"), &json!(true)), "{status}");
     let line = ready();
-    Judge::of(&devices.pki()).any(daemon.port, &host::device(&line));
+    Judge::of(&devices.pki(), "").any(daemon.port, &host::device(&line));
     shown("in its sandbox it uses the TPM, devices and the port: a capture is accepted");
 
     confined(daemon.pid);

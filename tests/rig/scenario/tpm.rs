@@ -54,7 +54,7 @@ pub(crate) fn run() {
     assert!(checks.iter().any(in_tpm), "{line}");
     let certificate = line["certificate"]["sha256"].clone();
     shown("a key that was born in it is certified");
-    let judge = Judge::of(&devices.pki());
+    let judge = Judge::of(&devices.pki(), "");
     judge.info(daemon.port, "Iris");
     judge.any(daemon.port, &host::device(&line));
     shown("what it signs is accepted: device info and a capture");
