@@ -12,6 +12,7 @@ pub mod image;
 mod line;
 mod module;
 pub mod packet;
+pub mod recording;
 pub mod scrub;
 mod sensor;
 

@@ -59,7 +59,7 @@ pub struct Header {
     /// Name of the entry in the quirk files.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub quirk: String,
-    /// Its settings.
+    /// Its settings, but for passwords.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, serde_json::Value>,
 }
@@ -137,7 +137,11 @@ impl Header {
             interfaces: Vec::new(),
             report_descriptor: None,
             quirk: name.clone(),
-            settings: settings.iter().map(|(name, value)| (name.clone(), json(value))).collect(),
+            settings: settings
+                .iter()
+                .filter(|(name, _)| !name.contains("password"))
+                .map(|(name, value)| (name.clone(), json(value)))
+                .collect(),
         }
     }
 
@@ -187,6 +191,26 @@ impl From<Setup> for Request {
             Recipient::Endpoint => 2,
         };
         Self { kind: kind | recipient, request: setup.request, value: setup.value, index: setup.index }
+    }
+}
+
+impl Request {
+    /// As a driver makes it; `None` when it is for none of those that drivers talk to.
+    #[must_use]
+    pub const fn setup(&self) -> Option<Setup> {
+        let kind = match self.kind & 0x60 {
+            0x00 => RequestKind::Standard,
+            0x20 => RequestKind::Class,
+            0x40 => RequestKind::Vendor,
+            _ => return None,
+        };
+        let recipient = match self.kind & 0x1f {
+            0 => Recipient::Device,
+            1 => Recipient::Interface,
+            2 => Recipient::Endpoint,
+            _ => return None,
+        };
+        Some(Setup { kind, recipient, request: self.request, value: self.value, index: self.index })
     }
 }
 

@@ -6,12 +6,14 @@
 //! and [`Progress::Diverged`] tells at which line. The host may ask for a register more or less often than it did: the last
 //! answer is given again, and questions that are not asked are passed over. Computation only.
 
+mod pty;
 mod script;
 mod serial;
 #[cfg(test)]
 mod tests;
 mod usb;
 
+pub use pty::ReplayOnPty;
 pub use script::{Progress, ReplayError};
 pub use serial::SerialReplay;
 pub use usb::UsbReplay;

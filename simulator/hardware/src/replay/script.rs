@@ -159,3 +159,8 @@ pub(super) fn same(step: &Entry, said: &[u8], recorded: &[u8]) -> bool {
         _ => said == recorded,
     }
 }
+
+/// The first bytes, for messages.
+pub(super) fn some(bytes: &[u8]) -> String {
+    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use biotrust_pipe::record::{Op, Recording};
 
-use super::script::{Progress, ReplayError, Script, same};
+use super::script::{Progress, ReplayError, Script, same, some};
 use crate::serial::SerialDevice;
 
 /// Plays a recording of a serial line. Speeds are not played: what was heard at the wrong one is in the recording.
@@ -56,7 +56,7 @@ impl SerialReplay {
 /// What was expected, and what came, from the first difference on.
 fn differs(expected: &[u8], said: &[u8]) -> String {
     let at = expected.iter().zip(said).take_while(|(a, b)| a == b).count();
-    let some = |bytes: &[u8]| bytes.iter().skip(at).take(8).map(|b| format!("{b:02x}")).collect::<String>();
+    let some = |bytes: &[u8]| some(bytes.get(at..).unwrap_or_default());
     format!("the host said {} where it had said {} (byte {at})", some(said), some(expected))
 }
 

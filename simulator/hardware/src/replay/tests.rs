@@ -132,3 +132,11 @@ fn a_write_that_was_not_taken_is_not_taken_again() {
     port.write(2, b"go", LONG).unwrap();
     assert_eq!(gadget.with(|device| device.progress()), Progress::Finished);
 }
+
+#[test]
+fn a_transfer_of_whole_packets_ends_where_it_ended() {
+    let sixty_four =
+        format!(r#"{{"us":0,"op":"in","endpoint":130,"data":"{}"}}"#, "AAAA".repeat(21) + "AA==");
+    let (_gadget, port, _connection) = plug(&[&sixty_four]);
+    assert_eq!(port.read(0x82, 640, LONG).unwrap().len(), 64);
+}

@@ -1,6 +1,6 @@
 //! The recorded device on a USB bus.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use biosim_usbip::{Control, Descriptors, Identity, Reply, Speed, UsbDevice};
@@ -18,6 +18,8 @@ pub struct UsbReplay {
     descriptors: Descriptors,
     /// What the device has said and the host has not fetched yet, by endpoint.
     ready: BTreeMap<u8, VecDeque<Said>>,
+    /// Endpoints at which a transfer has ended that is a whole number of packets: an empty one tells the host so.
+    ended: BTreeSet<u8>,
     /// The last control request and its answer, for a host that asks again.
     last: Option<(Request, Reply)>,
     /// A step that was never answered, and until when it is not.
@@ -55,7 +57,9 @@ impl Done<'_> {
         match self {
             Self::Out { endpoint, data } => format!("the host wrote {} bytes to {endpoint:02x}h", data.len()),
             Self::ControlIn(request) => format!("the host asked for {request:?}"),
-            Self::ControlOut(request, _) => format!("the host sent {request:?}"),
+            Self::ControlOut(request, data) => {
+                format!("the host sent {request:?} with {}", super::script::some(data))
+            }
         }
     }
 }
@@ -89,7 +93,14 @@ impl UsbReplay {
         let functions: Vec<_> = interfaces.into_iter().map(Into::into).collect();
         let descriptors = Descriptors::new(speed, &identity, &functions);
         let script = Script::new(recording, "usb")?;
-        Ok(Self { script, descriptors, ready: BTreeMap::new(), last: None, silent: None })
+        Ok(Self {
+            script,
+            descriptors,
+            ready: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            last: None,
+            silent: None,
+        })
     }
 
     /// How far it is.
@@ -206,7 +217,11 @@ impl UsbDevice for UsbReplay {
     }
 
     fn read(&mut self, endpoint: u8, room: usize, now: Instant) -> Reply {
+        if self.ended.remove(&endpoint) {
+            return Reply::Ack;
+        }
         self.speak(now, false);
+        let packet = self.descriptors.endpoint(endpoint).map_or(64, |e| usize::from(e.max_packet).max(1));
         let Some(queue) = self.ready.get_mut(&endpoint) else { return Reply::Nak };
         match queue.pop_front() {
             None => Reply::Nak,
@@ -220,12 +235,19 @@ impl UsbDevice for UsbReplay {
                     let rest = data.split_off(room);
                     queue.push_front(Said::Data(rest));
                 }
-                if data.is_empty() { Reply::Ack } else { Reply::Data(data) }
+                if data.is_empty() {
+                    return Reply::Ack;
+                }
+                if data.len() < room && data.len().is_multiple_of(packet) {
+                    self.ended.insert(endpoint);
+                }
+                Reply::Data(data)
             }
         }
     }
 
     fn reset(&mut self, now: Instant) {
+        self.ended.clear();
         self.script.begin(now);
     }
 
