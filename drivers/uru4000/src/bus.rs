@@ -17,8 +17,8 @@ use crate::register::{HwStat, Info, Mode, Register};
 
 /// Class, sub-class and protocol of the interface.
 const INTERFACE: (u8, u8, u8) = (0xff, 0xff, 0xff);
-/// How long a control request may take. The reader answers within milliseconds.
-const CONTROL: Duration = Duration::from_millis(200);
+/// How long a control request may take. The reader answers within milliseconds, a busy host may not notice at once.
+const CONTROL: Duration = Duration::from_millis(500);
 /// The endpoint of control requests, which has no halt.
 const CONTROL_ENDPOINT: u8 = 0;
 

@@ -19,8 +19,8 @@ use crate::{cut, too_small};
 
 /// Longest wait without a look at [`Cancel`].
 const SLICE: Duration = Duration::from_millis(20);
-/// What reading a frame takes at most, as a rule: with less time left none is begun.
-const READING: Duration = Duration::from_millis(60);
+/// What reading a frame takes on a host of which nothing is known yet, and the most that is allowed for it.
+const READING: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(300));
 /// A stream without a frame for so long has stopped. A camera takes up to a second for the first one.
 const SILENCE: Duration = Duration::from_secs(2);
 /// So many frames in a row that are none, and the stream is begun anew.
@@ -35,6 +35,8 @@ pub(crate) struct Camera {
     sees: Sees,
     fewest_rows: u32,
     stream: Option<Stream>,
+    /// What reading a frame takes on this host: with less than twice as much time left none is begun.
+    reading: Duration,
     /// Trouble since the last good frame has led to a new start already.
     restarted: bool,
 }
@@ -50,7 +52,7 @@ struct Stream {
 
 impl Camera {
     pub(crate) fn new(port: Box<dyn VideoPort>, wanted: VideoFormat, sees: Sees, fewest_rows: u32) -> Self {
-        Self { port, wanted, sees, fewest_rows, stream: None, restarted: false }
+        Self { port, wanted, sees, fewest_rows, stream: None, reading: READING.0, restarted: false }
     }
 
     /// The format of the stream, which is begun where there is none.
@@ -76,7 +78,11 @@ impl Camera {
                 if let Some(stream) = &mut self.stream {
                     stream.last = Instant::now();
                 }
-                match self.look_at(frame.bytes.expose(), &format) {
+                let begun = Instant::now();
+                let seen = self.look_at(frame.bytes.expose(), &format);
+                // The slowest counts, and is forgotten slowly: a busy host stays busy.
+                self.reading = begun.elapsed().max(self.reading * 7 / 8).min(READING.1);
+                match seen {
                     Ok(seen) => {
                         self.restarted = false;
                         if let Some(stream) = &mut self.stream {
@@ -144,7 +150,7 @@ impl Camera {
 
 impl Sensor for Camera {
     fn look(&mut self, wait: Duration, until: Instant, cancel: &Cancel) -> Result<Option<Seen>, DeviceError> {
-        let last = until.checked_sub(READING).unwrap_or(until);
+        let last = until.checked_sub(2 * self.reading).unwrap_or(until);
         let end = Instant::now().checked_add(wait).map_or(last, |end| end.min(last));
         loop {
             if Instant::now() > last {

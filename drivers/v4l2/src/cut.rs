@@ -25,7 +25,7 @@ pub fn iris(frame: &Gray, geometry: &IrisGeometry) -> Option<(Gray, IrisGeometry
     let Circle { x, y, radius } = geometry.limbus;
     let (across, down) = (radius * (1.0 + IRIS.0), radius * (1.0 + IRIS.1));
     let (left, top) = ((x - across).floor(), (y - down).floor());
-    if left < 0.0 || top < 0.0 {
+    if ![left, top, radius].iter().all(|length| length.is_finite() && *length >= 0.0) {
         return None;
     }
     let rect = Rect {

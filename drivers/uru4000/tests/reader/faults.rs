@@ -44,20 +44,20 @@ fn an_endpoint_that_halts_once_is_freed() {
 
 #[test]
 fn images_that_break_off_by_a_halt_end_in_a_reset() {
-    assert!(fails(Own::StallsMidImage, S(3)).contains("reset"));
+    assert!(fails(Own::StallsMidImage, S(5)).contains("reset"));
 }
 
 #[test]
 fn images_that_are_short_or_garbage_end_in_a_reset() {
-    let short = fails(Own::ShortImage, S(3));
+    let short = fails(Own::ShortImage, S(5));
     assert!(short.contains("reset") && short.contains("ended after 38481 of 111040"), "{short}");
-    let garbage = fails(Own::GarbageHeader, S(3));
+    let garbage = fails(Own::GarbageHeader, S(5));
     assert!(garbage.contains("rows"), "{garbage}");
 }
 
 #[test]
 fn images_that_never_come_end_in_a_reset() {
-    let why = fails(Own::NoImage, S(6));
+    let why = fails(Own::NoImage, S(8));
     assert!(why.contains("waiting 1500 ms for an image"), "{why}");
 }
 
@@ -119,7 +119,7 @@ fn a_confused_reader_is_woken_and_one_without_power_is_told() {
         let error = rig.try_plug(&Rig::found()).err().unwrap();
         assert_eq!(error.kind, DeviceErrorKind::NotReady, "{error}");
         assert!(error.to_string().contains(why), "{error}");
-        assert!(start.elapsed() < S(3), "{:?}", start.elapsed());
+        assert!(start.elapsed() < S(8), "{:?}", start.elapsed());
     }
 }
 
@@ -129,12 +129,12 @@ fn a_reader_that_is_mute_from_the_start_or_later_is_lost() {
     rig.fault(Some(Own::Mute));
     let start = Instant::now();
     assert_eq!(rig.try_plug(&Rig::found()).err().unwrap().kind, DeviceErrorKind::Gone);
-    assert!(start.elapsed() < S(2));
+    assert!(start.elapsed() < S(5));
 
     let rig = Rig::new();
     let plugged = rig.plug();
     rig.fault(Some(Own::Mute));
-    assert_eq!(plugged.device.status(S(2)).unwrap_err().kind, DeviceErrorKind::Gone);
+    assert_eq!(plugged.device.status(S(5)).unwrap_err().kind, DeviceErrorKind::Gone);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn pulling_it_at_any_moment_is_told_within_200_ms() {
                 (device.capture(&job, &Default::default()), Instant::now())
             });
             std::thread::sleep(moment / 2);
-            rig.press();
+            rig.press_poorly();
             std::thread::sleep(moment / 2);
             let pulled = Instant::now();
             plugged.connection.yank();

@@ -16,7 +16,7 @@ use biotrust_model::{BioSubType, Env, Purpose, Score, SubId};
 use biotrust_uru4000::Uru4000Factory;
 
 /// A driver's time to open.
-pub(crate) const OPEN: Duration = Duration::from_secs(3);
+pub(crate) const OPEN: Duration = Duration::from_secs(10);
 
 /// The print that is laid on readers, 500 dpi, upright; poor ones score below 100.
 pub(crate) fn print(quality: f32) -> Gray {
