@@ -205,7 +205,7 @@ impl Engine {
                 Reply::Data(data) => {
                     let short = data.is_empty() || data.len() % packet != 0;
                     let babbles = data.len() > room;
-                    pending.data.extend(data.into_iter().take(room));
+                    pending.data.extend_from_slice(data.get(..room).unwrap_or(&data));
                     if babbles {
                         return Progress::Done(status::BABBLE);
                     }

@@ -156,3 +156,56 @@ fn endpoints_are_used_as_their_interface_allows() {
     assert_eq!(port.write(IN, b"x", PATIENCE).unwrap_err().kind, PipeErrorKind::Os);
     assert_eq!(port.submit(0x85, 64).unwrap_err().kind, PipeErrorKind::Os);
 }
+
+#[test]
+fn a_device_may_be_pulled_at_any_moment() {
+    let (device, _) = Faulty::new(Loopback::default());
+    let gadget = Gadget::new(device).unwrap();
+    let mut most_done = 0;
+    for round in 0..200u64 {
+        let (port, connection) = LocalPort::plug(&gadget).unwrap();
+        port.claim(0).unwrap();
+        let began = Instant::now();
+        let done = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut done = 0;
+                loop {
+                    match port.read(IN, 512, SOON) {
+                        Ok(_) => done += 1,
+                        Err(error) if error.kind == PipeErrorKind::TimedOut => port.cancel(IN),
+                        Err(error) => return (error.kind, done),
+                    }
+                }
+            });
+            let writer = scope.spawn(|| {
+                loop {
+                    if let Err(error) = port.write(OUT, &[7; 100], PATIENCE) {
+                        return error.kind;
+                    }
+                }
+            });
+            let asker = scope.spawn(|| {
+                loop {
+                    if let Err(error) = port.control_out(MODE, &[], PATIENCE) {
+                        return error.kind;
+                    }
+                }
+            });
+            // At another moment each time, from before the first transfer to well into them.
+            let moment = Instant::now() + Duration::from_micros(round * 37 % 2000);
+            while Instant::now() < moment {
+                std::hint::spin_loop();
+            }
+            connection.yank();
+            assert_eq!(writer.join().unwrap(), PipeErrorKind::Gone);
+            assert_eq!(asker.join().unwrap(), PipeErrorKind::Gone);
+            let (kind, done) = reader.join().unwrap();
+            assert_eq!(kind, PipeErrorKind::Gone);
+            done
+        });
+        most_done = most_done.max(done);
+        assert!(began.elapsed() < Duration::from_secs(5), "round {round} took {:?}", began.elapsed());
+        assert!(!gadget.is_plugged());
+    }
+    assert!(most_done > 0, "some of it was in the middle of the traffic");
+}
