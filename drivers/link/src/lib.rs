@@ -4,7 +4,8 @@
 //! - [`message`]: what the messages say;
 //! - [`host`] and [`device`]: both ends as state machines without I/O;
 //! - [`driver`]: the driver that the daemon opens devices with;
-//! - [`module`]: the line to a trust module beside a sensor.
+//! - [`module`]: the line to a trust module beside a sensor;
+//! - [`recording`]: what may be written of the traffic.
 //!
 //! Beside its own messages a line carries SPDM (`biotrust-spdm`), for the trust module of the device: here they are
 //! bytes, one question open at a time.
@@ -19,6 +20,7 @@ pub mod host;
 mod mctp;
 pub mod message;
 pub mod module;
+pub mod recording;
 #[cfg(test)]
 mod spdm_tests;
 #[cfg(test)]

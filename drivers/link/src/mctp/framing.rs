@@ -30,7 +30,7 @@ impl Framing {
     }
 
     /// Appends the packet `header` + `payload`, at most [`Self::max_packet`] bytes.
-    pub(super) fn encode(self, header: [u8; 4], payload: &[u8], line: &mut Vec<u8>) {
+    pub(crate) fn encode(self, header: [u8; 4], payload: &[u8], line: &mut Vec<u8>) {
         match self {
             Self::Serial | Self::Hid => serial::encode(header, payload, line),
             Self::Usb => usb::encode(header, payload, line),
@@ -62,36 +62,38 @@ impl Framing {
 }
 
 /// Finds packets in what was read.
-pub(super) enum Decoder {
+pub(crate) struct Decoder(ByFraming);
+
+enum ByFraming {
     Serial(serial::Decoder),
     Usb(usb::Decoder),
     Hid { frames: serial::Decoder, padding: usize },
 }
 
 impl Decoder {
-    pub(super) fn new(framing: Framing) -> Self {
-        match framing {
-            Framing::Serial => Self::Serial(serial::Decoder::new()),
-            Framing::Usb => Self::Usb(usb::Decoder::default()),
-            Framing::Hid => Self::Hid { frames: serial::Decoder::new(), padding: 0 },
-        }
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self(match framing {
+            Framing::Serial => ByFraming::Serial(serial::Decoder::new()),
+            Framing::Usb => ByFraming::Usb(usb::Decoder::default()),
+            Framing::Hid => ByFraming::Hid { frames: serial::Decoder::new(), padding: 0 },
+        })
     }
 
     /// Bytes taken in since the last that made sense.
-    pub(super) fn noise(&self) -> usize {
-        match self {
-            Self::Serial(frames) => frames.noise(),
-            Self::Usb(packets) => packets.noise(),
-            Self::Hid { frames, padding } => frames.noise().saturating_add(*padding),
+    pub(crate) fn noise(&self) -> usize {
+        match &self.0 {
+            ByFraming::Serial(frames) => frames.noise(),
+            ByFraming::Usb(packets) => packets.noise(),
+            ByFraming::Hid { frames, padding } => frames.noise().saturating_add(*padding),
         }
     }
 
     /// Takes in what one read brought, and hands each good packet to `deliver`.
-    pub(super) fn push(&mut self, bytes: &[u8], mut deliver: impl FnMut(&[u8])) {
-        match self {
-            Self::Serial(frames) => frames.push(bytes, deliver),
-            Self::Usb(packets) => packets.push(bytes, deliver),
-            Self::Hid { frames, padding } => {
+    pub(crate) fn push(&mut self, bytes: &[u8], mut deliver: impl FnMut(&[u8])) {
+        match &mut self.0 {
+            ByFraming::Serial(frames) => frames.push(bytes, deliver),
+            ByFraming::Usb(packets) => packets.push(bytes, deliver),
+            ByFraming::Hid { frames, padding } => {
                 let stream = hid::bytes(bytes);
                 *padding = padding.saturating_add(bytes.len() - stream.len());
                 frames.push(stream, |packet| {

@@ -8,6 +8,7 @@ mod packet;
 mod serial;
 mod usb;
 
+pub(crate) use framing::Decoder;
 pub use framing::Framing;
 pub(crate) use packet::{Assembled, Route, Tag, encode};
 pub(crate) use usb::MAX_TRANSFER;
