@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::{Connection, Descriptors, Gadget, LocalPort, UsbDevice};
 use biotrust_driver_api::{PipeError, PipeErrorKind};
+
+use crate::{Connection, Descriptors, Gadget, LocalPort, UsbDevice};
 
 /// Protocol 1.1.1.
 const VERSION: u16 = 0x0111;
