@@ -341,7 +341,7 @@ mod tests {
                 assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]));
             }
         }
-        assert!(camera.sent() >= 6);
+        assert!(camera.sent() >= 5, "the last one is counted once all of it has been sent, which may be now");
     }
 
     #[test]
