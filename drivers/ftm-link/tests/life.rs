@@ -35,6 +35,14 @@ fn a_whole_life_of_a_key_over_hid_reports() {
 }
 
 #[test]
+fn a_whole_life_of_a_key_over_usb() {
+    let module = ModuleDevice::build("FTM-M9", pki(), &SystemClock).unwrap();
+    let (connect, _cable) = usb_connect(&module);
+    let mut ftm = FtmLink::open(connect, usb_found()).unwrap();
+    conformance::ftm_life_cycle(&mut ftm, &AwsLc).unwrap();
+}
+
+#[test]
 fn names_have_keys_of_their_own_and_a_handle_signs_beside_everything_else() {
     let bench = Bench::new("FTM-M3");
     let mut ftm = bench.open().unwrap();

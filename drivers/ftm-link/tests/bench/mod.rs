@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use biosim_hardware::link::LinkOnUsb;
 use biosim_image::Subject;
 use biosim_scanner::{CalibratedSubject, Factory, Maker, ModuleDevice, Scene, Workshop};
+use biosim_usbip::{Connection, Gadget, Identity, LocalPort};
 use biotrust_certs::{Csr, TestPki};
 pub(crate) use biotrust_driver_api::conformance::Verifier;
 use biotrust_driver_api::{
@@ -88,6 +90,22 @@ pub(crate) fn serial_found(place: &Path) -> Found {
 pub(crate) fn serial_connect(place: &Path) -> Connect {
     let place: PathBuf = place.to_owned();
     Box::new(move || SerialPipe::open(&place).map(|line| Port::Serial(Box::new(line))))
+}
+
+// --- USB ---------------------------------------------------------------------------------------------------------
+
+pub(crate) fn usb_found() -> Found {
+    let node =
+        Node { bus: Bus::Usb, place: "usb:1-1".into(), path: "/dev/test".into(), usb: None, driver: None };
+    Found { node, quirks: Quirks::default() }
+}
+
+/// Plugs the module into a virtual USB port, for as long as the connection lives.
+pub(crate) fn usb_connect(module: &ModuleDevice) -> (Connect, Connection) {
+    let cable = Gadget::new(LinkOnUsb::bulk(&Identity::default())).unwrap();
+    module.attach(cable.with(LinkOnUsb::line), Framing::Usb).unwrap();
+    let (port, connection) = LocalPort::plug(&cable).unwrap();
+    (Box::new(move || Ok(Port::Usb(Box::new(port.clone())))), connection)
 }
 
 // --- reports in memory ------------------------------------------------------------------------------------------
