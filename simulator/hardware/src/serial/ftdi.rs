@@ -266,7 +266,10 @@ mod tests {
         let mut latency = [0];
         port.control_in(order(request::GET_LATENCY, 0), &mut latency, PATIENCE).unwrap();
         assert_eq!(latency, [16]);
-        assert!(port.control_in(order(0x91, 0), &mut [0; 2], PATIENCE).is_err(), "nothing that it does not have");
+        assert!(
+            port.control_in(order(0x91, 0), &mut [0; 2], PATIENCE).is_err(),
+            "nothing that it does not have"
+        );
     }
 
     #[test]
