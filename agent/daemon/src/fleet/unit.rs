@@ -474,3 +474,26 @@ impl Unit {
         locked(&self.abandoned).strong_count() > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_tries_grow_up_to_their_limit_and_begin_anew_with_a_device_that_works() {
+        let mut retry = Retry::default();
+        let pauses = |retry: &mut Retry, longest| {
+            retry.schedule(Duration::ZERO, longest);
+            let at = retry.at.unwrap();
+            assert!(!retry.is_due(at - Duration::from_millis(1)));
+            assert!(retry.is_due(at) && !retry.is_due(at), "due once");
+            at.as_millis()
+        };
+        let soon: Vec<u128> = (0..7).map(|_| pauses(&mut retry, Retry::SOON)).collect();
+        assert_eq!(soon, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        let seldom: Vec<u128> = (0..5).map(|_| pauses(&mut retry, Retry::SELDOM)).collect();
+        assert_eq!(seldom, [10_000, 20_000, 40_000, 60_000, 60_000]);
+        retry.works();
+        assert_eq!(pauses(&mut retry, Retry::SOON), 250);
+    }
+}
