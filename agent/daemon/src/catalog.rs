@@ -46,7 +46,6 @@ pub fn no_sensor(driver: &str) -> Option<&'static str> {
 pub fn scrubber(driver: &str) -> (Box<dyn Scrub>, bool) {
     match driver {
         "link" => (Box::new(biotrust_link::recording::Cleaner::default()), true),
-        "link" => (Box::new(biotrust_link::recording::Cleaner::default()), true),
         "r30x" => (Box::new(biotrust_r30x::recording::Cleaner::default()), true),
         "uru4000" => (Box::new(biotrust_uru4000::recording::Cleaner), true),
         _ => (Box::new(Blank), false),
