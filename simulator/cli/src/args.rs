@@ -31,6 +31,11 @@ pub(crate) enum Command {
     /// authentication, `--attach pty:FOLDER` is for those on a serial line.
     #[command(after_help = HARDWARE_EXAMPLES)]
     Hardware(HardwareArgs),
+    /// Play a recorded device (`biotrust record`): it does again what it did then.
+    ///
+    /// A device of a serial line goes to `--attach pty:FOLDER`, a USB device to `--attach vhci` or `tcp:HOST:PORT`. Ends
+    /// when the device is gone as it went then, and with a failure when the host does something else than it did.
+    Replay(ReplayArgs),
     /// Change what the virtual devices of a running biosim see and do.
     ///
     /// Each command answers when its effect holds at the daemon (or, for the subject, at the devices).
@@ -65,6 +70,19 @@ Examples:
 Devices: [NAME=]uru4000[:SERIAL], r30x@acm|ftdi[:SERIAL], r30x@pty,
 link@usb|hid|pty:L0|L1,KIND[,auth|registration] with KIND FingerSlap, FingerSingle, FingerTouchless, IrisDouble, IrisSingle
 or Face, ftm@hid|pty, camera@SOCKET.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    pub(crate) recording: PathBuf,
+    /// Where it is plugged in: vhci, tcp:HOST:PORT, pty:FOLDER.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) attach: Attach,
+    /// File to write once it is plugged in: JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct HardwareArgs {

@@ -16,6 +16,7 @@ mod mgmt;
 mod pki;
 mod process;
 mod profile;
+mod replay;
 mod say;
 mod serve;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         args::Command::Demo(args) => demo::run(&args),
         args::Command::Serve(args) => serve::run(&args),
         args::Command::Hardware(args) => hardware::run(&args),
+        args::Command::Replay(args) => replay::run(&args),
         args::Command::Ctl(args) => ctl::run(args).map(|answer| {
             say::result(answer);
             ExitCode::SUCCESS

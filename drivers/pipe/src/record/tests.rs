@@ -142,3 +142,26 @@ fn what_is_no_recording_is_refused() {
     let third = format!("{header}\n{{\"us\":1,\"op\":\"reset\"}}\n{{\"us\":2,\"op\":\"dance\"}}\n");
     assert!(matches!(read(&third), Err(FormatError::Line { line: 3, .. })));
 }
+
+#[test]
+fn the_manual_names_everything_that_may_be_in_a_file() {
+    let manual = include_str!("../../../../docs/developers/recordings.md");
+    let entry = |op: &str| {
+        let setup = r#""setup":{"kind":0,"request":0,"value":0,"index":0}"#;
+        let rest =
+            r#""endpoint":1,"data":"","baud":1,"length":0,"format":"","width":0,"height":0,"reason":"""#;
+        serde_json::from_str::<Entry>(&format!(r#"{{"us":0,"op":"{op}",{setup},{rest}}}"#))
+    };
+    let unknown = entry("unknown").unwrap_err().to_string();
+    // serde names all that there are.
+    let ops: Vec<_> = unknown.split('`').skip(3).step_by(2).collect();
+    assert!(ops.len() >= 13 && ops.contains(&"control-in"), "{unknown}");
+    for op in ops {
+        entry(op).unwrap();
+        assert!(manual.contains(&format!("`{op}`")), "the manual does not name {op}");
+    }
+    for mark in [Mark::Synthetic, Mark::Key, Mark::Nonce, Mark::Blank] {
+        let name = serde_json::to_string(&mark).unwrap().replace('"', "`");
+        assert!(manual.contains(&name), "the manual does not name {name}");
+    }
+}

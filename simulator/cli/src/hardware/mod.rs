@@ -4,8 +4,8 @@
 mod bench;
 mod build;
 mod part;
-mod ptylink;
-mod socket;
+pub(crate) mod ptylink;
+pub(crate) mod socket;
 pub(crate) mod spec;
 mod unit;
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 /// A link `NAME.tty`; it disappears with this value.
-pub(super) struct PtyLink {
+pub(crate) struct PtyLink {
     path: PathBuf,
 }
 
 impl PtyLink {
     /// Makes the link, in one step; one that an earlier run has left behind is replaced.
-    pub(super) fn insert(folder: &Path, name: &str, target: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn insert(folder: &Path, name: &str, target: &Path) -> anyhow::Result<Self> {
         let path = folder.join(format!("{name}.tty"));
         let temporary = folder.join(format!(".{name}.{}", std::process::id()));
         let made = symlink(target, &temporary).and_then(|()| std::fs::rename(&temporary, &path));
@@ -21,7 +21,7 @@ impl PtyLink {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

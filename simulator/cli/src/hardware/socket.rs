@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// The bus of all USB devices.
 #[derive(Clone)]
-pub(super) enum UsbBus {
+pub(crate) enum UsbBus {
     /// The virtual host controller of the kernel.
     Vhci,
     /// A server for `usbip attach`.
@@ -17,7 +17,7 @@ pub(super) enum UsbBus {
 }
 
 /// A device and its place.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     bus: UsbBus,
     gadget: Gadget<dyn UsbDevice>,
     state: Mutex<State>,
@@ -37,12 +37,12 @@ enum InPlace {
 
 impl Socket {
     /// Not plugged in yet.
-    pub(super) fn new(bus: UsbBus, gadget: Gadget<dyn UsbDevice>) -> Self {
+    pub(crate) fn new(bus: UsbBus, gadget: Gadget<dyn UsbDevice>) -> Self {
         Self { bus, gadget, state: Mutex::default() }
     }
 
     /// Plugs it in, where it was before if that is possible. Nothing happens when it is plugged in already.
-    pub(super) fn plug(&self) -> anyhow::Result<()> {
+    pub(crate) fn plug(&self) -> anyhow::Result<()> {
         let mut state = self.state();
         if state.is_plugged() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Socket {
     }
 
     /// Unplugs it; the kernel is told first.
-    pub(super) fn unplug(&self) -> anyhow::Result<()> {
+    pub(crate) fn unplug(&self) -> anyhow::Result<()> {
         match self.state().plugged.take() {
             Some(InPlace::Vhci(plugged)) => plugged.unplug().context("unplugging a device"),
             other => {
@@ -73,7 +73,7 @@ impl Socket {
     }
 
     /// Pulls it out under the kernel, in the middle of whatever is under way.
-    pub(super) fn yank(&self) {
+    pub(crate) fn yank(&self) {
         let plugged = self.state().plugged.take();
         self.pull(plugged);
     }
@@ -87,12 +87,12 @@ impl Socket {
     }
 
     /// Whether it is plugged in still: a device may also fall off the bus.
-    pub(super) fn is_plugged(&self) -> bool {
+    pub(crate) fn is_plugged(&self) -> bool {
         self.state().is_plugged()
     }
 
     /// Where it is, for people and tests.
-    pub(super) fn place(&self) -> Value {
+    pub(crate) fn place(&self) -> Value {
         match &self.state().plugged {
             Some(InPlace::Vhci(plugged)) if plugged.is_plugged() => {
                 json!(format!("vhci port {}", plugged.port()))
