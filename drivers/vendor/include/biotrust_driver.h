@@ -135,6 +135,8 @@ int biotrust_serve(const biotrust_driver *driver, void *self);
 #define BT_GRACE_MS 2000
 #define BT_SHORT_MS 2000
 #define BT_JOBS 64
+/* Orders that may wait: the service does not wait for a look that it has called off, and gives the next. */
+#define BT_ORDERS 8
 
 struct biotrust_cancel {
     atomic_int set;
@@ -282,6 +284,8 @@ static int bt_say(bt_line *line, bt_frame *frame) {
     pthread_mutex_lock(&line->lock);
     int ok = bt_write_all(line->fd, frame->head, frame->length) &&
              bt_write_all(line->fd, frame->pixels, frame->pixels_length);
+    /* What follows half a frame would be taken for the rest of it. */
+    if (!ok) (void)shutdown(line->fd, SHUT_RDWR);
     pthread_mutex_unlock(&line->lock);
     return ok;
 }
@@ -333,17 +337,23 @@ static uint32_t bt_number(const uint8_t *bytes) {
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-/* One device: what is being looked for, and one order that waits. The service sends one order at a time. */
+/* What a device is to do. Each look is called off by itself. */
+typedef struct bt_task {
+    uint8_t type;
+    uint32_t id, within_ms;
+    biotrust_cancel cancel;
+} bt_task;
+
+/* One device, and what it is to do: `first` is being done, or next; it leaves the queue when it is done. */
 typedef struct bt_device {
     bt_process *process;
     bt_line *line;
     void *device;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int has_order, over;
-    uint8_t type;
-    uint32_t id, within_ms;
-    biotrust_cancel cancel;
+    int over;
+    unsigned first, count;
+    bt_task tasks[BT_ORDERS];
 } bt_device;
 
 static void bt_failed(bt_line *line, uint32_t id, int result, const char *why) {
@@ -355,13 +365,14 @@ static void bt_failed(bt_line *line, uint32_t id, int result, const char *why) {
     (void)bt_say(line, &frame);
 }
 
-static void bt_look(bt_device *d, uint32_t id, uint32_t within_ms) {
+static void bt_look(bt_device *d, const bt_task *task) {
+    uint32_t id = task->id, within_ms = task->within_ms;
     const biotrust_driver *driver = d->process->driver;
     char why[BIOTRUST_MAX_TEXT + 1] = "";
     biotrust_sight sight;
     memset(&sight, 0, sizeof sight);
     int job = bt_begin(d->process, within_ms);
-    int result = driver->look(d->device, within_ms, &d->cancel, &sight, why, sizeof why);
+    int result = driver->look(d->device, within_ms, &task->cancel, &sight, why, sizeof why);
     bt_end(d->process, job);
     why[sizeof why - 1] = '\0';
     if (result != BIOTRUST_OK) {
@@ -414,23 +425,56 @@ static void *bt_work(void *argument) {
     bt_device *d = argument;
     for (;;) {
         pthread_mutex_lock(&d->lock);
-        while (!d->has_order && !d->over) pthread_cond_wait(&d->changed, &d->lock);
+        while (d->count == 0 && !d->over) pthread_cond_wait(&d->changed, &d->lock);
         if (d->over) {
             pthread_mutex_unlock(&d->lock);
             return NULL;
         }
-        uint8_t type = d->type;
-        uint32_t id = d->id, within_ms = d->within_ms;
-        d->has_order = 0;
+        const bt_task *task = &d->tasks[d->first];
         pthread_mutex_unlock(&d->lock);
-        if (type == 0x11) bt_look(d, id, within_ms);
-        if (type == 0x10) bt_status(d, id);
-        if (type == 0x13 && d->process->driver->rest != NULL) {
+        if (task->type == 0x11) bt_look(d, task);
+        if (task->type == 0x10) bt_status(d, task->id);
+        if (task->type == 0x13 && d->process->driver->rest != NULL) {
             int job = bt_begin(d->process, BT_SHORT_MS);
             d->process->driver->rest(d->device);
             bt_end(d->process, job);
         }
+        pthread_mutex_lock(&d->lock);
+        d->first = (d->first + 1) % BT_ORDERS;
+        d->count--;
+        pthread_mutex_unlock(&d->lock);
     }
+}
+
+/* Puts an order into the queue; 0 when it is full. */
+static int bt_give(bt_device *d, uint8_t type, const uint8_t *body) {
+    pthread_mutex_lock(&d->lock);
+    int room = d->count < BT_ORDERS;
+    if (room) {
+        bt_task *task = &d->tasks[(d->first + d->count) % BT_ORDERS];
+        task->type = type;
+        task->id = type == 0x13 ? 0 : bt_number(body);
+        task->within_ms = type == 0x11 ? bt_number(body + 4) : 0;
+        atomic_store(&task->cancel.set, 0);
+        d->count++;
+        pthread_cond_signal(&d->changed);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return room;
+}
+
+/* Calls off the look of this number; all of them when the service has gone. */
+static void bt_call_off(bt_device *d, int all, uint32_t id) {
+    pthread_mutex_lock(&d->lock);
+    for (unsigned i = 0; i < d->count; i++) {
+        bt_task *task = &d->tasks[(d->first + i) % BT_ORDERS];
+        if (all || (task->type == 0x11 && task->id == id)) atomic_store(&task->cancel.set, 1);
+    }
+    if (all) {
+        d->over = 1;
+        pthread_cond_signal(&d->changed);
+    }
+    pthread_mutex_unlock(&d->lock);
 }
 
 /* Reads orders while bt_work carries them out. CANCEL, and the end of the connection, reach a look that goes on. */
@@ -442,30 +486,15 @@ static void bt_converse(bt_process *process, bt_line *line, void *device) {
     pthread_mutex_init(&d.lock, NULL);
     pthread_cond_init(&d.changed, NULL);
     if (pthread_create(&worker, NULL, bt_work, &d) != 0) return;
-    uint32_t looking = 0;
     while ((length = bt_order(line->fd, &type, body)) >= 0) {
         if (type == 0x12 && length >= 4) {
-            if (bt_number(body) == looking) atomic_store(&d.cancel.set, 1);
+            bt_call_off(&d, 0, bt_number(body));
             continue;
         }
         if (!((type == 0x10 && length >= 4) || (type == 0x11 && length >= 8) || type == 0x13)) break;
-        pthread_mutex_lock(&d.lock);
-        d.has_order = 1;
-        d.type = type;
-        d.id = type == 0x13 ? 0 : bt_number(body);
-        d.within_ms = type == 0x11 ? bt_number(body + 4) : 0;
-        if (type == 0x11) {
-            looking = d.id;
-            atomic_store(&d.cancel.set, 0);
-        }
-        pthread_cond_signal(&d.changed);
-        pthread_mutex_unlock(&d.lock);
+        if (!bt_give(&d, type, body)) break;
     }
-    atomic_store(&d.cancel.set, 1);
-    pthread_mutex_lock(&d.lock);
-    d.over = 1;
-    pthread_cond_signal(&d.changed);
-    pthread_mutex_unlock(&d.lock);
+    bt_call_off(&d, 1, 0);
     pthread_join(worker, NULL);
 }
 
@@ -568,9 +597,14 @@ static void *bt_serve_connection(void *argument) {
 }
 
 int biotrust_serve(const biotrust_driver *driver, void *self) {
+    /* Detached threads use these until the process has ended, after this function has returned. */
+    static biotrust_driver functions;
+    static bt_process process;
     int listening = 0;
     socklen_t size = sizeof listening;
-    bt_process process = {.driver = driver, .self = self};
+    functions = *driver;
+    process.driver = &functions;
+    process.self = self;
     if (getsockopt(0, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || !listening) {
         fprintf(stderr, "%s: the standard input must be the listening socket that the service or systemd makes; "
                         "try `biotrust driver check -- THIS_PROGRAM`\n", driver->name);

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::os::unix::net::UnixListener;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -24,6 +25,7 @@ use biotrust_vendor_driver::sdk::{
     Failure, OpenedDevice, Picture, Refusal, SensorInfo, Sight, Speech, VendorDriver, VendorSensor, Watch,
     serve_at,
 };
+use biotrust_vendor_driver::wire::{Frames, FromDriver, ToDriver, VERSION};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -225,6 +227,47 @@ fn a_driver_that_hangs_is_ended_and_started_again() {
     });
     assert!(why.contains("stuck"), "{why}");
     assert_eq!(watched.appeared(), found);
+}
+
+/// The service does not wait long for a look that it has called off: the next orders come while that one goes on.
+#[test]
+fn a_look_that_was_called_off_stays_called_off_and_no_order_is_lost() {
+    let watched = Watched::start(synthetic(&["--slow"]));
+    let found = watched.appeared();
+    let mut stream = UnixStream::connect(&found.node.path).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let orders = [
+        ToDriver::Hello { version: VERSION },
+        ToDriver::Open { name: "SYN-0001".into() },
+        ToDriver::Look { id: 1, within_ms: 15_000 },
+        ToDriver::Cancel { id: 1 },
+        ToDriver::Rest,
+        ToDriver::Look { id: 2, within_ms: 15_000 },
+        ToDriver::Status { id: 3 },
+        ToDriver::Cancel { id: 2 },
+        ToDriver::Look { id: 4, within_ms: 300 },
+    ];
+    let started = Instant::now();
+    for order in orders {
+        stream.write_all(&order.encode()).unwrap();
+    }
+    let mut frames = Frames::default();
+    let mut next = || loop {
+        if let Some(frame) = frames.take().unwrap() {
+            return FromDriver::decode(&frame).unwrap();
+        }
+        let mut room = [0; 4096];
+        let length = stream.read(&mut room).unwrap();
+        assert!(length > 0, "the driver has hung up");
+        frames.push(&room[..length]);
+    };
+    assert!(matches!(next(), FromDriver::Hello { .. }));
+    assert!(matches!(next(), FromDriver::OpenedSensor(_)));
+    assert!(matches!(next(), FromDriver::Seen { id: 1, sight: Sight::Nothing }));
+    assert!(matches!(next(), FromDriver::Seen { id: 2, sight: Sight::Nothing }));
+    assert!(matches!(next(), FromDriver::Status { id: 3, ready: true, .. }));
+    assert!(matches!(next(), FromDriver::Seen { id: 4, sight: Sight::Nothing }));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]

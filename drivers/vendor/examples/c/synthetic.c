@@ -5,7 +5,8 @@
  * and try it with
  *     biotrust driver check -- ./a.out
  *
- * For tests the device does something wrong, if it is told so as an argument: --crash and --hang in the third look.
+ * For tests the device does something wrong, if it is told so as an argument: --crash and --hang in the third look. With
+ * --slow nothing is ever presented, and it looks only every 300 ms whether it is called off.
  */
 #define BIOTRUST_DRIVER_IMPLEMENTATION
 #include "biotrust_driver.h"
@@ -56,11 +57,15 @@ static int open_sensor(void *self, const char *name, void **device, enum biotrus
 static int look(void *device, unsigned within_ms, const biotrust_cancel *cancel, biotrust_sight *sight, char *why,
                 size_t why_size) {
     sensor *s = device;
-    (void)within_ms;
     s->looks++;
     if (s->looks >= 3 && strcmp(s->fault, "--crash") == 0) abort();
     if (s->looks >= 3 && strcmp(s->fault, "--hang") == 0)
         for (;;) pause();
+    if (strcmp(s->fault, "--slow") == 0) {
+        for (unsigned ms = 0; ms < within_ms && !biotrust_is_cancelled(cancel); ms += 300)
+            nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+        return BIOTRUST_OK;
+    }
     if (biotrust_is_cancelled(cancel)) return BIOTRUST_OK;
     sight->pixels = malloc(WIDTH * HEIGHT);
     if (sight->pixels == NULL) {
