@@ -26,13 +26,20 @@ pub(super) const HEALTH: Duration = Duration::from_secs(2);
 /// Opens the device on its service lane, then appraises it.
 pub(super) fn open(inner: &Arc<Inner>, unit: &Arc<Unit>) {
     let (weak, job_unit) = (Arc::downgrade(inner), Arc::clone(unit));
-    let queued = unit.lanes().service.submit(move || {
+    let service = Arc::clone(&unit.lanes().service);
+    let lane = Arc::downgrade(&service);
+    let queued = service.submit(move || {
         let (Some(inner), unit) = (weak.upgrade(), job_unit) else { return };
         if inner.stop.is_cancelled() || unit.session().is_some() || !inner.lists(&unit) {
             return;
         }
         let before = unit.problem();
-        match open_now(&inner, &unit) {
+        let opened = open_now(&inner, &unit);
+        if !unit.is_served_by(&lane) {
+            // it took so long that its threads were given up meanwhile: others open the device now
+            return;
+        }
+        match opened {
             Ok(session) => {
                 if !inner.lists(&unit) {
                     // unplugged while it was being opened
@@ -75,7 +82,7 @@ fn longest_pause(unit: &Unit, error: &DeviceError) -> Duration {
 
 fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, DeviceError> {
     let opened = open_with(inner, &unit.spot, || events(inner, unit));
-    let (opened, driver) = opened.map_err(|error| match error.kind {
+    let (opened, driver, attempt) = opened.map_err(|error| match error.kind {
         DeviceErrorKind::InUse if unit.is_held() => DeviceError {
             message: "its driver hangs and does not let go of it: unplug it and plug it in".into(),
             ..error
@@ -85,8 +92,10 @@ fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, Device
     let report = opened.device().status(HEALTH)?;
     let id = device_id(&opened.device().description().identity);
     let session = Arc::new(Session::new(opened, driver, id, inner.next_number(), &inner.open_sessions));
-    unit.open(Arc::clone(&session), report);
-    Ok(session)
+    match unit.open(attempt, Arc::clone(&session), report) {
+        true => Ok(session),
+        false => Err(DeviceError::new(DeviceErrorKind::Gone, "it was lost while it was being opened")),
+    }
 }
 
 /// Has the driver of the place open it; where none is named, each that may be tried on a stranger, on a fresh port. The
@@ -94,8 +103,8 @@ fn open_now(inner: &Arc<Inner>, unit: &Arc<Unit>) -> Result<Arc<Session>, Device
 fn open_with(
     inner: &Inner,
     spot: &Spot,
-    events: impl Fn() -> EventSink,
-) -> Result<(Opened, &'static str), DeviceError> {
+    events: impl Fn() -> (u64, EventSink),
+) -> Result<(Opened, &'static str, u64), DeviceError> {
     let Spot { found, driver, origin } = spot;
     let limit = if driver.is_some() { OPEN } else { TRY };
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for it");
@@ -103,8 +112,9 @@ fn open_with(
         let port = ports::open(&found.node);
         let port = port.and_then(|port| inner.recordings.wrap(factory.name(), found, port));
         let port = port.map_err(|error| closed(*origin, &found.node, error))?;
-        match factory.open(port, found, events(), limit) {
-            Ok(opened) => return Ok((opened, factory.name())),
+        let (attempt, events) = events();
+        match factory.open(port, found, events, limit) {
+            Ok(opened) => return Ok((opened, factory.name(), attempt)),
             Err(error) => last = error,
         }
     }
@@ -153,11 +163,11 @@ fn closed(origin: Origin, node: &Node, error: PipeError) -> DeviceError {
     DeviceError::caused(kind, message, error)
 }
 
-/// Where the driver of this unit puts its events. Runs on the driver's thread: must not block, must not drop a session.
-fn events(inner: &Arc<Inner>, unit: &Arc<Unit>) -> EventSink {
+/// Where the driver of this unit puts its events, for a new try to open it. Runs on the driver's thread: must not block, must not drop a session.
+fn events(inner: &Arc<Inner>, unit: &Arc<Unit>) -> (u64, EventSink) {
     let attempt = unit.begins_attempt();
     let (inner, unit) = (Arc::downgrade(inner), Arc::downgrade(unit));
-    Box::new(move |event| {
+    let sink = Box::new(move |event| {
         let (Some(inner), Some(unit)) = (inner.upgrade(), unit.upgrade()) else { return };
         if !unit.is_current(attempt) {
             // a driver that is being closed: what it says must not end the one that came after it
@@ -199,7 +209,8 @@ fn events(inner: &Arc<Inner>, unit: &Arc<Unit>) -> EventSink {
                 inner.publish();
             }
         }
-    })
+    });
+    (attempt, sink)
 }
 
 /// Has the keys looked at again on the service lane, if that is still wanted when its turn comes.
@@ -218,9 +229,7 @@ pub(super) fn appraise_soon(inner: &Arc<Inner>, unit: &Arc<Unit>) {
 /// The device is dead: forgets the session, tells the capture on it at once, and tries again later. Tells whether there
 /// was a session.
 pub(super) fn lost(inner: &Arc<Inner>, unit: &Arc<Unit>, reason: &str) -> bool {
-    let had_session = unit.session().is_some();
-    unit.note(Event::Lost(reason.to_owned()));
-    unit.close();
+    let had_session = unit.lose(reason);
     if had_session {
         locked(&unit.retry).schedule(inner.now(), Retry::SOON);
     }

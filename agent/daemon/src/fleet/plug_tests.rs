@@ -4,16 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use biosim_image::Subject;
 use biosim_scanner::{CalibratedSubject, Factory, Kind, Maker, Scene, Spec, VirtualDevice, Workshop};
 use biotrust_certs::TestPki;
-use biotrust_driver_api::{Bus, Node, UsbIdentity};
+use biotrust_driver_api::{
+    Bus, DeviceError, DriverFactory, EventSink, Found, Node, Opened, Port, UsbIdentity,
+};
 use biotrust_model::time::{Clock, SystemClock};
 use biotrust_model::{DeviceStatus, Level, Purpose};
 use biotrust_pipe::hotplug::HotplugEvent;
+use biotrust_pipe::pty;
 use biotrust_pipe::record::{Op, Recording};
 use biotrust_quirks::Book;
 use biotrust_vendor_driver::host::{DriverConfig, Start};
@@ -23,7 +26,7 @@ use tempfile::TempDir;
 
 use super::sleep::tests::Sleeper;
 use super::sources::hotplug::follow;
-use super::workshop::settings;
+use super::workshop::{Camera, settings};
 use super::{Encryption, FixedPort, Fleet, RecordError, SourceError, Sources, Trust};
 use crate::catalog::{FtmSettings, drivers, host_ftm};
 use crate::control::WaitFor;
@@ -57,6 +60,11 @@ impl Host {
     }
 
     fn try_start(sources: Sources) -> Result<Self, SourceError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::with_drivers(sources, drivers(&clock))
+    }
+
+    fn with_drivers(sources: Sources, drivers: Vec<Box<dyn DriverFactory>>) -> Result<Self, SourceError> {
         let pki = &WORKSHOP.pki;
         let trust = Trust {
             device: pki.store().unwrap(),
@@ -68,7 +76,7 @@ impl Host {
         let home = TempDir::new().unwrap();
         let store = Store::open(home.path()).unwrap();
         let ftm = host_ftm(home.path(), &FtmSettings::Software { seal: None }).unwrap();
-        let fleet = Fleet::new(settings(), trust, store, ftm, drivers(&clock), clock).unwrap();
+        let fleet = Fleet::new(settings(), trust, store, ftm, drivers, clock).unwrap();
         let sleeper = Sleeper::default();
         fleet.watch_on(sources, sleeper.clone())?;
         Ok(Self { fleet, sleeper, home })
@@ -284,6 +292,50 @@ async fn after_sleep_every_device_is_opened_again() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     host.until(device.serial(), DeviceStatus::NotRegistered).await;
+}
+
+/// Opens cameras; the first time it hangs until it is let go, with the line in its hands.
+struct Hanging {
+    begun: std::sync::mpsc::Sender<()>,
+    release: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl DriverFactory for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    fn open(&self, port: Port, _: &Found, _: EventSink, _: Duration) -> Result<Opened, DeviceError> {
+        let release = self.release.lock().unwrap().take();
+        if let Some(release) = release {
+            self.begun.send(()).unwrap();
+            let _ = release.recv();
+        }
+        drop(port);
+        Ok(Opened::L0(Arc::new(Camera::new(&WORKSHOP.pki, "HUNG"))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_of_an_opening_that_was_given_up_counts_for_nothing() {
+    let home = TempDir::new().unwrap();
+    let line = pty::open_pair().unwrap();
+    let path = home.path().join("line");
+    std::os::unix::fs::symlink(line.slave_path(), &path).unwrap();
+    let ((begun, has_begun), (let_go, release)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let hanging = Hanging { begun, release: Mutex::new(Some(release)) };
+    let ports = vec![FixedPort { path: path.clone(), driver: Some("hanging".into()) }];
+    let sources = Sources { ports, ..Sources::default() };
+    let host = Host::with_drivers(sources, vec![Box::new(hanging)]).unwrap();
+    tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+    // the host sleeps while the driver hangs: others open the device, and find that it still has the line
+    host.sleeper.0.store(3_600_000, Ordering::SeqCst);
+    let place = path.display().to_string();
+    host.at(&place, |shown| shown["reason"].as_str().is_some_and(|why| why.contains("has it open"))).await;
+    drop(let_go);
+    // not the device of the driver that hung, and no state of which nothing leads on
+    host.until("HUNG", DeviceStatus::NotRegistered).await;
+    assert_eq!(host.fleet.0.open_units().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -438,21 +438,47 @@ impl Unit {
         news
     }
 
-    /// Puts an opened device in place.
-    pub(super) fn open(&self, session: Arc<Session>, report: SelfReport) {
+    /// Puts an opened device in place; false where the try that opened it no longer counts.
+    pub(super) fn open(&self, attempt: u64, session: Arc<Session>, report: SelfReport) -> bool {
+        // held to the end: a loss comes before all of this or after it
+        let mut slot = locked(&self.session);
+        if !self.is_current(attempt) {
+            return false;
+        }
         locked(&self.retry).at = None;
         locked(&self.fault).clear();
         locked(&self.previews).reset();
-        *locked(&self.session) = Some(session);
+        *slot = Some(session);
         self.note(Event::Opened(report));
+        true
+    }
+
+    /// The device is lost: forgets the session; tells whether there was one.
+    pub(super) fn lose(&self, reason: &str) -> bool {
+        let mut slot = locked(&self.session);
+        self.attempt.fetch_add(1, Ordering::SeqCst);
+        let session = slot.take();
+        self.note(Event::Lost(reason.to_owned()));
+        drop(slot);
+        *locked(&self.signed) = None;
+        self.frames.send_replace(None);
+        session.is_some()
     }
 
     /// Forgets the session.
     pub(super) fn close(&self) {
+        let mut slot = locked(&self.session);
         self.attempt.fetch_add(1, Ordering::SeqCst);
-        drop(locked(&self.session).take());
+        let session = slot.take();
+        drop(slot);
+        drop(session);
         *locked(&self.signed) = None;
         self.frames.send_replace(None);
+    }
+
+    /// Whether jobs of this lane still count: not once its threads were given up.
+    pub(super) fn is_served_by(&self, service: &Weak<Lane>) -> bool {
+        Weak::ptr_eq(service, &Arc::downgrade(&self.lanes().service))
     }
 
     /// Gives up the threads of this device and starts new ones; the old ones end when their present job does. The driver is

@@ -68,10 +68,10 @@ pub(super) fn issued(pki: &TestPki, request: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A camera whose pictures are all the same.
-struct Camera(Description);
+pub(super) struct Camera(Description);
 
 impl Camera {
-    fn new(pki: &TestPki, serial: &str) -> Self {
+    pub(super) fn new(pki: &TestPki, serial: &str) -> Self {
         Self(Description {
             identity: DeviceIdentity {
                 serial_no: serial.into(),
@@ -133,7 +133,11 @@ pub(super) fn plugged(fleet: &Fleet, pki: &TestPki, serial: &str) -> Arc<Unit> {
     let found = Found::line(serial);
     let unit = Arc::new(Unit::new(Spot { found, driver: None, origin: Origin::Fixed }));
     let opened = Opened::L0(Arc::new(camera));
-    unit.open(Arc::new(Session::new(opened, "test", id, inner.next_number(), &inner.open_sessions)), report);
+    unit.open(
+        unit.begins_attempt(),
+        Arc::new(Session::new(opened, "test", id, inner.next_number(), &inner.open_sessions)),
+        report,
+    );
     let mut units = Vec::clone(&inner.units());
     units.push(Arc::clone(&unit));
     inner.units.store(Arc::new(units));
