@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_millis(500);
 const WRITE: Duration = Duration::from_millis(500);
 /// Bytes that may lie around unasked before a question: a whole image, and as much again.
 const LITTER: usize = 80 * 1024;
+/// So long a line may go on without a pause for that.
+const LITTERS: Duration = Duration::from_secs(2);
 /// What may still come after an answer that was damaged or late: no answer is taken for that of the next question.
 const AFTERMATH: Duration = Duration::from_millis(150);
 /// How often a question is asked when its answer is damaged or missing.
@@ -249,7 +251,11 @@ impl Line {
             }
         }
         let mut litter = 0;
-        while litter <= LITTER {
+        let end = Instant::now() + LITTERS;
+        while litter <= LITTER && Instant::now() < end {
+            if self.is_over(cancel) {
+                return Err(Failure::Cancelled);
+            }
             match self.read(self.quiet) {
                 Ok(length) => litter += length,
                 Err(error) if error.kind == PipeErrorKind::TimedOut => {
@@ -276,11 +282,10 @@ impl Line {
                     found => return Ok(Some(found)),
                 }
             }
-            let now = Instant::now();
-            if cancel.is_cancelled() || self.limit.is_some_and(|limit| now >= limit) {
+            if self.is_over(cancel) {
                 return Err(Failure::Cancelled);
             }
-            let left = until.saturating_duration_since(now);
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
@@ -290,6 +295,11 @@ impl Line {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether what is being waited for has been called off, or its time is over.
+    fn is_over(&self, cancel: &Cancel) -> bool {
+        cancel.is_cancelled() || self.limit.is_some_and(|limit| Instant::now() >= limit)
     }
 
     fn read(&mut self, timeout: Duration) -> Result<usize, PipeError> {
@@ -304,4 +314,63 @@ impl Line {
 fn answer(packet: &Packet) -> Option<Answer> {
     let (code, rest) = packet.content.split_first()?;
     Some(Answer { code: Code(*code), rest: rest.to_vec().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use biotrust_driver_api::Pipe;
+
+    use super::*;
+
+    /// A line on which a byte comes every 50 ms, whatever is sent.
+    struct Drip;
+
+    impl Pipe for Drip {
+        fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, PipeError> {
+            std::thread::sleep(timeout.min(Duration::from_millis(50)));
+            if timeout < Duration::from_millis(50) {
+                return Err(PipeError { kind: PipeErrorKind::TimedOut, os: None, doing: "reading".into() });
+            }
+            *buffer.first_mut().unwrap() = 0xEF;
+            Ok(1)
+        }
+
+        fn write_all(&mut self, _: &[u8], _: Duration) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn try_clone(&self) -> Result<Box<dyn Pipe>, PipeError> {
+            Ok(Box::new(Self))
+        }
+
+        fn name(&self) -> &str {
+            "a test"
+        }
+    }
+
+    impl SerialPort for Drip {
+        fn set_baud(&mut self, _: u32) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn try_clone_serial(&self) -> Result<Box<dyn SerialPort>, PipeError> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    #[test]
+    fn a_line_that_never_falls_silent_outlasts_no_limit() {
+        let mut line = Line::new(Box::new(Drip), u32::MAX);
+        line.quiet = AFTERMATH;
+        let start = Instant::now();
+        line.set_limit(Some(start + Duration::from_millis(300)));
+        let failed = line.ask_once(Command::GenImg, Duration::from_secs(1), &Cancel::new()).unwrap_err();
+        assert!(matches!(failed, Failure::Cancelled), "{failed}");
+        assert!(start.elapsed() < LITTERS, "{:?}", start.elapsed());
+
+        line.set_limit(None);
+        let failed = line.ask_once(Command::GenImg, Duration::from_secs(1), &Cancel::new()).unwrap_err();
+        assert!(matches!(failed, Failure::Babbles), "{failed}");
+        assert!(start.elapsed() < 3 * LITTERS, "{:?}", start.elapsed());
+    }
 }

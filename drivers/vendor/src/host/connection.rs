@@ -60,13 +60,18 @@ impl Connection {
         }
     }
 
-    /// The next frame, or `None` when there is none within `time`.
+    /// The next frame, or `None` when there is none within `time`, however many bytes come.
     pub(crate) fn next_within(&mut self, time: Duration) -> Result<Option<FromDriver>, DeviceError> {
         let deadline = Instant::now() + time;
+        let mut over = false;
         loop {
             if let Some(frame) = self.frames.take().map_err(|error| self.wrong(&error))? {
                 return FromDriver::decode(&frame).map(Some).map_err(|error| self.wrong(&error));
             }
+            if over {
+                return Ok(None);
+            }
+            over = left(deadline).is_zero();
             match self.pipe.read(&mut self.room, left(deadline)) {
                 Ok(length) => self.frames.push(self.room.get(..length).unwrap_or_default()),
                 Err(error) if error.kind == PipeErrorKind::TimedOut => return Ok(None),
@@ -108,4 +113,44 @@ impl Connection {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use biotrust_driver_api::PipeError;
+
+    use super::*;
+
+    /// A driver that sends a frame of 48 MB, a byte each millisecond, and is gone before it is whole.
+    struct Drip(std::vec::IntoIter<u8>);
+
+    impl Pipe for Drip {
+        fn read(&mut self, buffer: &mut [u8], _: Duration) -> Result<usize, PipeError> {
+            std::thread::sleep(Duration::from_millis(1));
+            let gone = || PipeError { kind: PipeErrorKind::Gone, os: None, doing: "reading".into() };
+            *buffer.first_mut().unwrap() = self.0.next().ok_or_else(gone)?;
+            Ok(1)
+        }
+
+        fn write_all(&mut self, _: &[u8], _: Duration) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn try_clone(&self) -> Result<Box<dyn Pipe>, PipeError> {
+            Ok(Box::new(Self(self.0.clone())))
+        }
+
+        fn name(&self) -> &str {
+            "a test"
+        }
+    }
+
+    #[test]
+    fn a_driver_that_never_stops_sending_does_not_outlast_a_time_limit() {
+        let bytes = [&48_000_000u32.to_le_bytes()[..], &[0; 2000]].concat();
+        let room = zeroize::Zeroizing::new(vec![0; ROOM]);
+        let pipe = Box::new(Drip(bytes.into_iter()));
+        let mut connection = Connection { pipe, frames: Frames::default(), room };
+        assert!(connection.next_within(Duration::from_millis(50)).unwrap().is_none());
+    }
 }

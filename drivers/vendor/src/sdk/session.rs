@@ -1,6 +1,7 @@
 //! One connection of the service to a driver: it watches, or it is for one device.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,9 +33,13 @@ pub(super) enum End {
 pub(super) struct Line(Mutex<UnixStream>);
 
 impl Line {
-    /// A service that has gone is noticed by the one who reads.
+    /// A service that has gone, or does not read, is noticed by the one who reads: the connection is ended, because what
+    /// follows half a frame would be taken for the rest of it.
     pub(super) fn say(&self, message: &FromDriver) {
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&message.encode());
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stream.write_all(&message.encode()).is_err() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -178,5 +183,30 @@ fn carry_out(
             ToDriver::Rest => health.during(SHORT, || sensor.rest()),
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use biotrust_model::Secret;
+
+    use super::*;
+    use crate::wire::{Picture, Sight};
+
+    #[test]
+    fn nothing_follows_half_a_frame() {
+        let (driver, mut service) = UnixStream::pair().unwrap();
+        driver.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        let line = Line(Mutex::new(driver));
+        let picture = Picture { width: 2000, height: 2000, pixels: Secret::new(vec![7; 4_000_000]) };
+        // More than a socket holds, and nobody reads.
+        line.say(&FromDriver::Seen { id: 1, sight: Sight::Finger(picture, 500) });
+        let mut came = Vec::new();
+        service.set_nonblocking(true).unwrap();
+        let _ = service.read_to_end(&mut came);
+        line.say(&FromDriver::Pong(9));
+        let end = service.read(&mut [0; 64]);
+        assert!(!came.is_empty() && came.len() < 4_000_000, "{}", came.len());
+        assert_eq!(end.unwrap(), 0, "the connection has ended");
     }
 }
