@@ -233,7 +233,15 @@ fn the_catalog_alone_names_concrete_drivers() {
     let source = root().join("agent/daemon/src");
     let mut files = Vec::new();
     rust_files(&source, &mut files);
-    let concrete = ["biotrust_link", "biotrust_ftm_soft", "biotrust_ftm_tpm"];
+    let concrete = [
+        "biotrust_link",
+        "biotrust_r30x",
+        "biotrust_uru4000",
+        "biotrust_v4l2",
+        "biotrust_ftm_link",
+        "biotrust_ftm_soft",
+        "biotrust_ftm_tpm",
+    ];
     let naming: Vec<_> = files
         .iter()
         .filter(|path| {
