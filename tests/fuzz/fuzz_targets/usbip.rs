@@ -14,7 +14,15 @@ use biosim_usbip::{Control, Descriptors, Engine, HEADER, Identity, LocalPort, Re
 use biotrust_driver_api::{Endpoint, EndpointKind, Interface, Recipient, RequestKind, Setup, UsbPort};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+unsafe extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+}
+
+fuzz_target!(init: {
+    // The standard library ignores SIGPIPE (13) before `main`, and here `main` is libFuzzer's.
+    // SAFETY: 1 is SIG_IGN, and no thread has been started yet.
+    unsafe { signal(13, 1) };
+}, |bytes: &[u8]| {
     let Some((choice, rest)) = bytes.split_first() else { return };
     match choice & 3 {
         0 | 1 => host(rest, usize::from(*choice).max(1)),

@@ -184,6 +184,11 @@ impl Pipe for UsbPipe {
                 }
                 Err(error) => return Err(self.usb.last_word(error)),
             }
+            // Empty transfers and halts that take turns must not hold a reader who is to end.
+            if Instant::now() >= deadline {
+                let doing = format!("reading from {}", port.name());
+                return Err(PipeError { kind: PipeErrorKind::TimedOut, os: None, doing });
+            }
         }
     }
 
@@ -224,5 +229,84 @@ impl Pipe for HidPipe {
 
     fn name(&self) -> &str {
         self.0.name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use biotrust_driver_api::Setup;
+
+    use super::*;
+
+    /// A device that sends empty transfers without end.
+    struct Hollow(Vec<Interface>);
+
+    impl UsbPort for Hollow {
+        fn name(&self) -> &str {
+            "a test"
+        }
+
+        fn interfaces(&self) -> &[Interface] {
+            &self.0
+        }
+
+        fn claim(&self, _: u8) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn control_in(&self, _: Setup, _: &mut [u8], _: Duration) -> Result<usize, PipeError> {
+            Ok(0)
+        }
+
+        fn control_out(&self, _: Setup, _: &[u8], _: Duration) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn submit(&self, _: u8, _: usize) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn complete(&self, _: u8, _: Duration) -> Result<Vec<u8>, PipeError> {
+            std::thread::sleep(Duration::from_micros(125));
+            Ok(Vec::new())
+        }
+
+        fn pending(&self, _: u8) -> usize {
+            QUEUE
+        }
+
+        fn cancel(&self, _: u8) {}
+
+        fn write(&self, _: u8, _: &[u8], _: Duration) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn clear_halt(&self, _: u8) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn reset(&self) -> Result<(), PipeError> {
+            Ok(())
+        }
+
+        fn share(&self) -> Box<dyn UsbPort> {
+            Box::new(Self(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn empty_transfers_without_end_do_not_hold_a_reader() {
+        let endpoint = |address| Endpoint { address, kind: EndpointKind::Bulk, max_packet: 512 };
+        let [class, sub_class, protocol] = MCTP_INTERFACE;
+        let endpoints = vec![endpoint(0x81), endpoint(0x01)];
+        let interface = Interface { number: 0, class, sub_class, protocol, endpoints };
+        let recovery = UsbRecovery::new(Resets::default(), "usb:1-1");
+        let port = Box::new(Hollow(vec![interface]));
+        let usb = Arc::new(Usb { port, health: Mutex::new(Health { recovery, end: None }) });
+        let mut pipe = UsbPipe::claim(usb).unwrap();
+        let (told, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(pipe.read(&mut [0; 512], Duration::from_millis(50))));
+        let read = ended.recv_timeout(Duration::from_secs(5)).expect("it comes back");
+        assert_eq!(read.unwrap_err().kind, PipeErrorKind::TimedOut);
     }
 }
