@@ -1,6 +1,7 @@
 //! What is tried, by guest.
 
 mod buses;
+mod ports;
 mod sandbox;
 mod storm;
 mod strangers;
@@ -18,6 +19,7 @@ pub(crate) fn run() -> ExitCode {
     let name = guest::word("guest").unwrap_or_default();
     match name.as_str() {
         "buses" => buses::run(),
+        "ports" => ports::run(),
         "strangers" => strangers::run(),
         "tpm" => tpm::run(),
         UNDER_SYSTEMD => sandbox::run(),

@@ -34,6 +34,7 @@ const fn plan(name: &'static str, about: &'static str) -> Plan {
 
 const PLANS: &[Plan] = &[
     plan("buses", "every supported device on its bus; a storm of plugs and pulls while captures run"),
+    plan("ports", "what opens, watches and recovers devices, on nodes of the kernel"),
     Plan { tpm: true, ..plan("systemd", "the shipped service unit and its sandbox, under systemd") },
     Plan {
         monitor: true,
@@ -42,8 +43,9 @@ const PLANS: &[Plan] = &[
     Plan { tpm: true, ..plan("tpm", "the TPM module and the daemon on the kernel's /dev/tpmrm0") },
 ];
 
-/// Tests of a crate that are run again in a guest, on the device of its kernel.
-const TPM_TESTS: (&str, [&str; 2]) = ("drivers/ftm-tpm", ["life", "proof"]);
+/// Tests of crates that are run (again) in a guest, on the devices of its kernel.
+const TESTS: [(&str, &[&str]); 2] =
+    [("drivers/ftm-tpm", &["life", "proof"]), ("drivers/pipe", &["kernel", "hotplug"])];
 
 /// Programs that guests run.
 const PROGRAMS: [&str; 4] = ["rig", "biotrustd", "biotrust", "biosim"];
@@ -105,7 +107,10 @@ fn parts(request: &Request) -> Result<Parts, Failure> {
     std::fs::create_dir_all(build::tools()?)
         .map_err(|e| Failure::new(format!("cannot make a directory: {e}")))?;
     initramfs::write(&kernel, &script, &initramfs)?;
-    let tests = build::tests(TPM_TESTS.0, &TPM_TESTS.1)?;
+    let mut tests = Vec::new();
+    for (package, names) in TESTS {
+        tests.extend(build::tests(package, names)?);
+    }
     let place = build::target()?.join("rig/programs");
     let built = build::programs()?;
     let programs = PROGRAMS.iter().map(|name| ((*name).to_owned(), built.join(name)));
