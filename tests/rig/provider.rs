@@ -50,6 +50,6 @@ impl Provider {
 
 fn done(order: &Value) -> Value {
     let answer = host::control(order);
-    assert_eq!(answer["ok"], true, "{order}: {answer}");
+    assert_eq!(answer["ok"], true, "{} {}: {answer}", order["op"], order["serial"]);
     answer["result"].clone()
 }

@@ -16,7 +16,7 @@ use crate::scenario::storm;
 const DEVICES: [(&str, &str, &str); 4] = [
     ("reader=uru4000", "uru4000", "usb"),
     ("module=r30x@ftdi", "r30x", "serial"),
-    ("chip=link@usb:L1,FingerSingle,auth", "link", "usb"),
+    ("chip=link@usb:L1,IrisSingle,auth", "link", "usb"),
     ("finger=link@hid:L0,FingerSingle", "link", "hid"),
 ];
 const RULES: &str = "/etc/udev/rules.d/72-biotrust.rules";

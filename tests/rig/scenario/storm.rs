@@ -49,6 +49,8 @@ pub(super) fn run(hardware: &Hardware, daemon: &Daemon, lines: &[Value]) {
         let cycle_load = std::thread::scope(|threads| {
             let clients: Vec<_> =
                 devices.iter().map(|device| threads.spawn(|| clients(daemon.port, device, &end))).collect();
+            // Whatever happens: clients that go on would keep a failed run from ending.
+            let storm = AtTheEnd(&end);
             for event in 1..=EVENTS {
                 *counts.entry(one(hardware, &names, &mut dice)).or_insert(0_u32) += 1;
                 wait::pause(Duration::from_millis(dice.below(120)));
@@ -56,7 +58,7 @@ pub(super) fn run(hardware: &Hardware, daemon: &Daemon, lines: &[Value]) {
                     ready_ms.extend(put_right(hardware, &names));
                 }
             }
-            end.store(true, Ordering::Relaxed);
+            drop(storm);
             clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
         });
         cycle_load.into_iter().for_each(|one| load.add(one));
@@ -150,6 +152,15 @@ fn clients(port: u16, device: &Device, end: &AtomicBool) -> Load {
         wait::pause(Duration::from_millis(20));
     }
     load
+}
+
+/// Lets clients end when it is dropped.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Load {
