@@ -47,9 +47,9 @@ pub(super) fn run(hardware: &Hardware, daemon: &Daemon, lines: &[Value]) {
     for cycle in 0..cycles {
         let end = AtomicBool::new(false);
         let cycle_load = std::thread::scope(|threads| {
-            let clients: Vec<_> =
-                devices.iter().map(|device| threads.spawn(|| clients(daemon.port, device, &end))).collect();
-            // Whatever happens: clients that go on would keep a failed run from ending.
+            // One client after the other: on an emulated processor, four at once would test nothing but patience.
+            let client = threads.spawn(|| client(daemon.port, &devices, &end));
+            // Whatever happens: a client that goes on would keep a failed run from ending.
             let storm = AtTheEnd(&end);
             for event in 1..=EVENTS {
                 *counts.entry(one(hardware, &names, &mut dice)).or_insert(0_u32) += 1;
@@ -59,9 +59,9 @@ pub(super) fn run(hardware: &Hardware, daemon: &Daemon, lines: &[Value]) {
                 }
             }
             drop(storm);
-            clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
+            client.join().expect("a client")
         });
-        cycle_load.into_iter().for_each(|one| load.add(one));
+        load.add(cycle_load);
         if cycles > 1 {
             shown(format_args!("cycle {}: {:?}", cycle + 1, daemon.held()));
         }
@@ -134,21 +134,20 @@ fn put_right(hardware: &Hardware, names: &[String]) -> Vec<f64> {
     buses::all_ready().iter().filter_map(|line| line["ready_after_ms"].as_f64()).collect()
 }
 
-/// Captures from one device until the end, and counts the answers by their code.
-fn clients(port: u16, device: &Device, end: &AtomicBool) -> Load {
-    let verb = if device.purpose == "Auth" { "CAPTURE" } else { "RCAPTURE" };
+/// Captures from one device after the other until the end, and counts the answers by their code.
+fn client(port: u16, devices: &[Device], end: &AtomicBool) -> Load {
     let mut load = Load::default();
-    while !end.load(Ordering::Relaxed) {
+    for device in devices.iter().cycle() {
+        if end.load(Ordering::Relaxed) {
+            break;
+        }
+        let verb = if device.purpose == "Auth" { "CAPTURE" } else { "RCAPTURE" };
         let asked = Request::new(verb, "/capture").json(&judge::asked_of(device, TIMEOUT_MS));
         let start = Instant::now();
-        let code = match http::try_call(port, &asked) {
-            Ok(reply) => {
-                reply.json()["biometrics"][0]["error"]["errorCode"].as_str().unwrap_or("none").to_owned()
-            }
-            Err(error) => panic!("the service does not answer: {error}"),
-        };
-        *load.answers.entry(code).or_insert(0) += 1;
+        let reply = http::try_call(port, &asked).unwrap_or_else(|error| panic!("no answer: {error}"));
         load.longest = load.longest.max(start.elapsed());
+        let code = reply.json()["biometrics"][0]["error"]["errorCode"].as_str().map(str::to_owned);
+        *load.answers.entry(code.unwrap_or_else(|| "none".to_owned())).or_insert(0) += 1;
         wait::pause(Duration::from_millis(20));
     }
     load
