@@ -327,7 +327,7 @@ mod tests {
 
     impl Pipe for Drip {
         fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, PipeError> {
-            std::thread::sleep(timeout.min(Duration::from_millis(50)));
+            let _ = biotrust_driver_api::Cancel::new().wait(timeout.min(Duration::from_millis(50)));
             if timeout < Duration::from_millis(50) {
                 return Err(PipeError { kind: PipeErrorKind::TimedOut, os: None, doing: "reading".into() });
             }

@@ -215,6 +215,8 @@ impl VideoPort for Camera {
         self.begin(format, fps).map_err(|errno| {
             let error = self.failed(errno, "starting the stream of");
             let _ = self.stop();
+            // Buffers that were not all mapped are no stream yet; while the kernel has them no format can be set.
+            let _ = kernel::request_buffers(&self.node, 0);
             error
         })
     }
