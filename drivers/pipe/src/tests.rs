@@ -153,3 +153,19 @@ fn nobody_listens() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert_eq!(TcpPipe::connect(free, LONG).err().unwrap().kind, PipeErrorKind::Gone);
 }
+
+#[test]
+fn a_speed_is_set_once_the_line_has_drained_and_what_was_received_is_forgotten() {
+    use biotrust_driver_api::SerialPort as _;
+    let (mut device, mut host) = serial_pair();
+    device.write_all(b"old", LONG).unwrap();
+    host.write_all(b"question", LONG).unwrap();
+    host.set_baud(57_600).unwrap();
+    assert_eq!(device.host_baud().unwrap(), 57_600);
+    assert_eq!(read_exactly(&mut device, 8), b"question", "nothing that was written is lost");
+    assert_eq!(host.read(&mut [0; 16], SHORT).unwrap_err().kind, PipeErrorKind::TimedOut);
+    device.write_all(b"new", LONG).unwrap();
+    assert_eq!(read_exactly(&mut host, 3), b"new");
+    drop(device);
+    assert_eq!(host.set_baud(9600).unwrap_err().kind, PipeErrorKind::Gone);
+}

@@ -164,3 +164,64 @@ impl VideoPort for SocketCamera {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn pair() -> (tempfile::TempDir, UnixStream, Box<dyn VideoPort>) {
+        let home = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(home.path().join("camera")).unwrap();
+        let port = connect(&home.path().join("camera")).unwrap();
+        (home, listener.accept().unwrap().0, port)
+    }
+
+    /// A JPEG as far as anybody looks here, with a number at its end.
+    fn frame(number: u8) -> Vec<u8> {
+        [&[0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0x01, 0xe0, 0x02, 0x80, 1, 0][..], &[number]].concat()
+    }
+
+    fn send(source: &mut UnixStream, frame: &[u8]) {
+        source.write_all(&u32::try_from(frame.len()).unwrap().to_le_bytes()).unwrap();
+        source.write_all(frame).unwrap();
+    }
+
+    #[test]
+    fn the_newest_whole_frame_is_given() {
+        let (_home, mut source, mut port) = pair();
+        send(&mut source, &frame(0));
+        let format = port.formats().unwrap()[0];
+        assert_eq!((format.pixels, format.width, format.height), (FourCc::MJPG, 640, 480));
+        assert_eq!(port.start(format, 15).unwrap(), format);
+        assert_eq!(port.next(SHORT).err().unwrap().kind, PipeErrorKind::TimedOut, "what came before is old");
+        for number in 1..=3 {
+            send(&mut source, &frame(number));
+        }
+        source.write_all(&[14, 0, 0, 0, 0xff]).unwrap();
+        let newest = port.next(LONG).unwrap();
+        assert_eq!((newest.sequence, newest.bytes.expose().last()), (4, Some(&3)));
+        assert_eq!(port.next(SHORT).err().unwrap().kind, PipeErrorKind::TimedOut, "half a frame is none");
+        source.write_all(&frame(9)[1..]).unwrap();
+        assert_eq!(port.next(LONG).unwrap().bytes.expose().last(), Some(&9));
+        drop(source);
+        assert_eq!(port.next(LONG).err().unwrap().kind, PipeErrorKind::Gone);
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_jpeg_is_refused() {
+        let (_home, mut source, mut port) = pair();
+        source.write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert!(port.next(LONG).err().unwrap().to_string().contains("8 MiB"));
+        let (_home, mut source, mut port) = pair();
+        send(&mut source, b"GIF89a");
+        assert!(port.next(LONG).err().unwrap().to_string().contains("no JPEG"));
+        let nobody = tempfile::tempdir().unwrap();
+        assert_eq!(connect(&nobody.path().join("camera")).err().unwrap().kind, PipeErrorKind::Gone);
+    }
+}
