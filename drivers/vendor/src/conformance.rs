@@ -67,17 +67,19 @@ pub const CHECKS: &[&str] = &[
 type Check = Result<(), String>;
 
 /// Runs all checks on the driver `argv`, in an empty folder `runtime`; `told` hears each finding as it comes and `said`
-/// each line of the driver's standard error. Answers whether nothing failed.
+/// each line of the driver's standard error. A program with a slash in its name is looked for from here, as a shell does it.
+/// Answers whether nothing failed.
 pub fn run(
     argv: &[String],
     runtime: &Path,
     mut told: impl FnMut(&Finding),
     said: impl Fn(String) + Send + 'static,
 ) -> bool {
+    let argv = from_here(argv);
     let mut bench = Bench {
-        argv: argv.to_vec(),
+        argv: argv.clone(),
         socket: runtime.join("driver.sock"),
-        process: None,
+        process: Err("the driver did not start".to_owned()),
         watch: None,
         device: None,
     };
@@ -104,7 +106,8 @@ pub fn run(
         if *check == "starts and says who it is"
             && let Some(said) = said.take()
         {
-            bench.process = Process::start(argv, &RunAs::Same, &bench.socket, said).ok();
+            bench.process =
+                Process::start(&argv, &RunAs::Same, &bench.socket, said).map_err(|error| error.to_string());
         }
         let outcome = match (bench.skips(check), test) {
             (Some(why), _) => Outcome::Skipped(why.to_owned()),
@@ -122,11 +125,23 @@ pub fn run(
 struct Bench {
     argv: Vec<String>,
     socket: PathBuf,
-    process: Option<Process>,
+    /// Why not, where it did not start.
+    process: Result<Process, String>,
     /// The connection that watches.
     watch: Option<Connection>,
     /// The first device.
     device: Option<(String, Speech)>,
+}
+
+/// The command with the place of its program made absolute: a driver starts in the root directory.
+fn from_here(argv: &[String]) -> Vec<String> {
+    let mut argv = argv.to_vec();
+    if let Some(program) = argv.first_mut().filter(|program| program.contains('/'))
+        && let Ok(path) = std::path::absolute(&*program)
+    {
+        *program = path.to_string_lossy().into_owned();
+    }
+    argv
 }
 
 fn told(error: DeviceError) -> String {
@@ -143,7 +158,7 @@ impl Bench {
         let needs_sensor = check.contains("look") || check.contains("says how the device");
         match check {
             "refuses a standard input that is no socket" | "starts and says who it is" => None,
-            _ if self.process.is_none() => Some("the driver did not start"),
+            _ if self.process.is_err() => Some("the driver did not start"),
             "tells what devices there are" | "ends when the service goes" => None,
             _ if self.watch.is_none() => Some("the driver did not say who it is"),
             "opens a device" | "opens the device again" if self.device.is_none() => {
@@ -201,8 +216,8 @@ impl Bench {
     }
 
     fn starts(&mut self) -> Check {
-        if self.process.is_none() {
-            return Err("it cannot be started".to_owned());
+        if let Err(why) = &self.process {
+            return Err(why.clone());
         }
         let mut connection = self.connect()?;
         connection.send(&ToDriver::Watch, soon(PATIENCE)).map_err(told)?;
@@ -358,7 +373,7 @@ impl Bench {
 
     fn ends(&mut self) -> Check {
         self.watch = None;
-        let Some(process) = self.process.as_mut() else { return Err("it did not start".to_owned()) };
+        let Ok(process) = self.process.as_mut() else { return Err("it did not start".to_owned()) };
         let end = soon(Duration::from_secs(2));
         loop {
             match process.ended() {
@@ -378,6 +393,16 @@ fn pause() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_of_this_directory_starts() {
+        let argv = ["./driver", "--option", "./x"].map(str::to_owned);
+        let here = from_here(&argv);
+        let expected = std::env::current_dir().unwrap().join("driver");
+        assert_eq!(here.first().map(String::as_str), expected.to_str());
+        assert_eq!(here.get(1..), argv.get(1..));
+        assert_eq!(from_here(&["driver".to_owned()]), ["driver"], "one of PATH");
+    }
 
     #[test]
     fn names_are_different() {
