@@ -18,7 +18,7 @@ use crate::scenario::buses;
 
 /// Events of a cycle, and after how many of them everything is to be ready again.
 const EVENTS: u32 = 200;
-const ROUND: u32 = 20;
+const ROUND: u32 = 50;
 const SEED: u64 = 5;
 /// Of each capture under way.
 const TIMEOUT_MS: u32 = 6_000;

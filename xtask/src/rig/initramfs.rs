@@ -88,6 +88,6 @@ mod tests {
         // Header (110 bytes) and name end at a multiple of four, the content too.
         let second = text.match_indices("070701").nth(1).unwrap().0;
         assert_eq!(second, (110_usize + 4).next_multiple_of(4));
-        assert!(text.contains("12345\0\0\0070701"));
+        assert!(text.contains("12345\x00\x00\x00070701"));
     }
 }
