@@ -157,8 +157,10 @@ impl Fleet {
 
     /// The same, on a host whose sleep is told by `host`.
     fn watch_on(&self, sources: Sources, host: impl sleep::Slept + 'static) -> Result<(), SourceError> {
+        // before anything is opened: what is opened from now on must not outlast a sleep
+        let sleep = sleep::Watch::new(host);
         sources::start(&self.0, sources)?;
-        tokio::spawn(supervise::keep_time(Arc::downgrade(&self.0), host));
+        tokio::spawn(supervise::keep_time(Arc::downgrade(&self.0), sleep));
         Ok(())
     }
 

@@ -19,10 +19,9 @@ const HEALTH_EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Runs as long as the fleet.
-pub(super) async fn keep_time(inner: Weak<Inner>, host: impl Slept) {
+pub(super) async fn keep_time(inner: Weak<Inner>, mut sleep: sleep::Watch<impl Slept>) {
     let mut tick = tokio::time::interval(TICK);
     let mut next_health = HEALTH_EVERY;
-    let mut sleep = sleep::Watch::new(host);
     loop {
         tick.tick().await;
         let Some(inner) = inner.upgrade() else { return };
