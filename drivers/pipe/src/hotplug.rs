@@ -91,6 +91,14 @@ impl Hotplug {
     }
 }
 
+/// Whether the path of a node that was reported leads to another device by now: the kernel gives the name of a node that is
+/// gone to the next one that comes. Ask once the node is open: what was opened then is what was reported, or is gone. Reads
+/// sysfs; blocks for milliseconds.
+#[must_use]
+pub fn is_another(node: &Node) -> bool {
+    Host::this().is_another(node)
+}
+
 impl Drop for Hotplug {
     fn drop(&mut self) {
         // Writing 1 to an eventfd that holds 0 does not block or fail.

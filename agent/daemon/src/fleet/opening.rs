@@ -9,7 +9,7 @@ use biotrust_driver_api::{
     PipeErrorKind,
 };
 use biotrust_model::{DeviceId, DeviceIdentity};
-use biotrust_pipe::ports;
+use biotrust_pipe::{hotplug, ports};
 
 use super::roster::{Origin, Spot};
 use super::state::Event;
@@ -109,7 +109,15 @@ fn open_with(
     let limit = if driver.is_some() { OPEN } else { TRY };
     let mut last = DeviceError::new(DeviceErrorKind::Unsupported, "no driver for it");
     for factory in candidates(inner, spot) {
-        let port = ports::open(&found.node);
+        let port = ports::open(&found.node).and_then(|port| match origin {
+            // Asked now that it is open: what is open is what was found, or is gone and will say so.
+            Origin::Bus if hotplug::is_another(&found.node) => Err(PipeError {
+                kind: PipeErrorKind::Gone,
+                os: None,
+                doing: format!("opening {}, which is another device's by now,", found.node.path.display()),
+            }),
+            _ => Ok(port),
+        });
         let port = port.and_then(|port| inner.recordings.wrap(factory.name(), found, port));
         let port = port.map_err(|error| closed(*origin, &found.node, error))?;
         let (attempt, events) = events();

@@ -62,6 +62,19 @@ impl Host {
         found
     }
 
+    /// Whether the path of `node` leads to another device by now. Of a path that sysfs does not know nothing can be said.
+    pub(super) fn is_another(&self, node: &Node) -> bool {
+        let names =
+            |device: &PathBuf| property(device, "DEVNAME").is_some_and(|dev| self.dev.join(dev) == node.path);
+        let Some(device) = self.devices(node.bus).into_iter().find(names) else { return false };
+        let is_it = |now: &Node| {
+            let rest = node.place.strip_prefix(&now.place);
+            now.usb == node.usb && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+        };
+        // One that udevd is not done with yet has come just now.
+        !self.identify(node.bus, &device).is_some_and(|now| is_it(&now.node))
+    }
+
     /// Directories of the devices on a bus, by name.
     fn devices(&self, bus: Bus) -> Vec<PathBuf> {
         let directory = match (bus, subsystem(bus)) {

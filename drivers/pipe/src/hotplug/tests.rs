@@ -204,6 +204,41 @@ fn what_is_there_at_the_start_is_reported_once_per_bus_by_ports() {
 }
 
 #[test]
+fn a_node_that_was_given_to_another_device_is_noticed() {
+    let plug = |fake: &Fake, at: &str| {
+        let device = fake.usb(at, 1);
+        let interface = device.join(format!("{}:1.0", device.file_name().unwrap().to_str().unwrap()));
+        (device, fake.child("hidraw", &interface.join("0003:05BA:000A.0001"), "hidraw0", &[]))
+    };
+    let fake = Fake::start(|fake| drop(plug(fake, "usb1/1-2")));
+    let reported = fake.appeared();
+    assert_eq!((reported.bus, reported.place.as_str()), (Bus::Hid, "hid:0000:00:14.0-2:1.0"));
+    let known = Arc::new(Mutex::new(true));
+    let database = {
+        let known = known.clone();
+        move |_: &Path| known.lock().unwrap().then(Record::default)
+    };
+    let dev = fake.home.path().join("dev");
+    let host = Host { sys: fake.sys(""), dev, database: Box::new(database) };
+    assert!(!host.is_another(&reported), "it is still there");
+    let twin = Node { place: format!("{}+hidraw0", reported.place), ..reported.clone() };
+    assert!(!host.is_another(&twin), "as the second of two at one place");
+
+    *known.lock().unwrap() = false;
+    assert!(host.is_another(&reported), "udevd has not seen this one");
+    *known.lock().unwrap() = true;
+    let model = fake.sys(&format!("{CONTROLLER}/usb1/1-2/product"));
+    fs::write(&model, "Two\n").unwrap();
+    assert!(host.is_another(&reported), "another model at the same port");
+
+    let hid = fake.sys(&format!("{CONTROLLER}/usb1/1-2/1-2:1.0/0003:05BA:000A.0001/hidraw/hidraw0"));
+    fake.unplug("class/hidraw", &hid);
+    assert!(!host.is_another(&reported), "nothing is there, which opening it tells");
+    plug(&fake, "usb1/1-3");
+    assert!(host.is_another(&reported), "the same model at another port");
+}
+
+#[test]
 fn ports_of_the_fast_half_of_a_controller_are_others() {
     let fake = Fake::start(|fake| {
         fake.usb("usb1/1-1", 1);
