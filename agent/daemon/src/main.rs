@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         if let Err(error) = start::check_strictly(&loaded.config) {
             return fail(&error, EXIT_CONFIG.into());
         }
-        say(&format!("{} files read, nothing wrong", loaded.files.len()));
+        let files = loaded.files.len();
+        say(&format!("{files} file{} read, nothing wrong", if files == 1 { "" } else { "s" }));
         return ExitCode::SUCCESS;
     }
     let config = loaded.config;

@@ -20,7 +20,7 @@ use biotrust_vendor_driver::host::{DriverConfig, Start};
 use crate::catalog::{self, FtmSettings, ModuleSettings, TpmSettings};
 use crate::config::{self, Config, VendorDriver, VendorStart};
 use crate::encryption::Keeper;
-use crate::fleet::{Attestation, FixedPort, Fleet, Settings, Sources, Trust};
+use crate::fleet::{Attestation, FixedPort, Fleet, Settings, SourceError, Sources, Trust, known_driver};
 use crate::management::Manager;
 use crate::store::{Floor, Store};
 
@@ -45,6 +45,7 @@ pub fn trust(config: &Config) -> anyhow::Result<Trust> {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     ftm(&config.ftm)?;
     quirks(&config.quirks)?;
+    ports(&config.serial)?;
     Manager::<Fleet>::check(&config.management)
 }
 
@@ -71,6 +72,16 @@ fn quirks(config: &config::Quirks) -> anyhow::Result<Loaded> {
         }
     }
     Ok(loaded)
+}
+
+/// Looks whether there is the driver of each line that is named.
+///
+/// # Errors
+/// The first line whose driver is nowhere.
+fn ports(config: &config::Serial) -> Result<(), SourceError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let drivers = catalog::drivers(&clock);
+    config.port.iter().try_for_each(|port| known_driver(&drivers, &port.path, port.driver.as_deref()))
 }
 
 /// Reads the adopter's list of models.

@@ -283,6 +283,13 @@ fn check_config_reads_what_is_named_and_starts_nothing() {
     let output = home.run(&["--check-config"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(one_line(&output).contains("anchors.pem"));
+
+    for (driver, status) in [("r30x", 0), ("r30", 64)] {
+        home.configure(&format!("[[serial.port]]\npath = \"/dev/ttyS9\"\ndriver = \"{driver}\"\n"));
+        let output = home.run(&["--check-config"]);
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert!(status == 0 || one_line(&output).contains("no driver \"r30\"; there are link, r30x"));
+    }
 }
 
 /// Whatever a client sends, and however much is logged: none of it is, except what a line about a refusal must name.

@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 pub use management::{ManageError, ManagedDevice, Presentation, Progress, Rotated};
 pub use recording::{Begun, RecordError};
 pub use settings::{Attestation, Encryption, EncryptionTarget, Settings, Trust};
-pub use sources::{FixedPort, SourceError, Sources};
+pub use sources::{FixedPort, SourceError, Sources, known_driver};
 pub use stream::FrameStream;
 
 use crate::store::Store;

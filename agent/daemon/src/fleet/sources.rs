@@ -8,11 +8,11 @@ mod links;
 pub(super) mod vendor;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use biotrust_driver_api::{Bus, Found, Node};
+use biotrust_driver_api::{Bus, DriverFactory, Found, Node};
 use biotrust_pipe::hotplug::{Hotplug, HotplugError};
 use biotrust_pipe::links::{LinkWatcher, WatchError};
 use biotrust_quirks::Loaded;
@@ -93,7 +93,7 @@ pub(super) fn start(inner: &Arc<Inner>, sources: Sources) -> Result<(), SourceEr
     let Sources { links, ports, buses, quirks, vendors } = sources;
     let running = &inner.sources;
     for port in &ports {
-        known_driver(inner, port)?;
+        known_driver(&inner.factories, &port.path, port.driver.as_deref())?;
     }
     // all of them before the first begins: the first look is over when none is left
     let mut looking = BTreeSet::from([Origin::Fixed]);
@@ -166,11 +166,19 @@ fn looked(inner: &Arc<Inner>, origin: Origin) {
     }
 }
 
-fn known_driver(inner: &Inner, port: &FixedPort) -> Result<(), SourceError> {
-    let Some(driver) = &port.driver else { return Ok(()) };
-    if inner.factory(driver).is_some() {
+/// Is the `driver` that the owner names for the line at `path` one of `factories`?
+///
+/// # Errors
+/// It is not.
+pub fn known_driver(
+    factories: &[Box<dyn DriverFactory>],
+    path: &Path,
+    driver: Option<&str>,
+) -> Result<(), SourceError> {
+    let Some(driver) = driver else { return Ok(()) };
+    if factories.iter().any(|factory| factory.name() == driver) {
         return Ok(());
     }
-    let known = inner.factories.iter().map(|factory| factory.name()).collect::<Vec<_>>().join(", ");
-    Err(SourceError::NoSuchDriver { path: port.path.clone(), driver: driver.clone(), known })
+    let known = factories.iter().map(|factory| factory.name()).collect::<Vec<_>>().join(", ");
+    Err(SourceError::NoSuchDriver { path: path.to_owned(), driver: driver.to_owned(), known })
 }
