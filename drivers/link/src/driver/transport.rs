@@ -234,7 +234,7 @@ impl Pipe for HidPipe {
 
 #[cfg(test)]
 mod tests {
-    use biotrust_driver_api::Setup;
+    use biotrust_driver_api::{Cancel, Setup};
 
     use super::*;
 
@@ -267,7 +267,7 @@ mod tests {
         }
 
         fn complete(&self, _: u8, _: Duration) -> Result<Vec<u8>, PipeError> {
-            std::thread::sleep(Duration::from_micros(125));
+            let _ = Cancel::new().wait(Duration::from_micros(125));
             Ok(Vec::new())
         }
 

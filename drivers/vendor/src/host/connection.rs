@@ -117,7 +117,7 @@ fn left(deadline: Instant) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use biotrust_driver_api::PipeError;
+    use biotrust_driver_api::{Cancel, PipeError};
 
     use super::*;
 
@@ -126,7 +126,7 @@ mod tests {
 
     impl Pipe for Drip {
         fn read(&mut self, buffer: &mut [u8], _: Duration) -> Result<usize, PipeError> {
-            std::thread::sleep(Duration::from_millis(1));
+            let _ = Cancel::new().wait(Duration::from_millis(1));
             let gone = || PipeError { kind: PipeErrorKind::Gone, os: None, doing: "reading".into() };
             *buffer.first_mut().unwrap() = self.0.next().ok_or_else(gone)?;
             Ok(1)
