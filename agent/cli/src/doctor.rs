@@ -20,7 +20,7 @@ use crate::report::Report;
 use crate::text::{count, plain};
 use crate::{Outcome, control::ControlError};
 
-/// Checks this host: configuration, daemon, port, clock, certificates, devices, disk and permissions
+/// Checks this host: configuration, daemon, port, clock, certificates, devices, udev rules, disk and permissions
 ///
 /// Exit status: 0 no check failed (there may be warnings), 1 a check failed.
 #[derive(clap::Args)]
