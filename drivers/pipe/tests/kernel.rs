@@ -229,6 +229,22 @@ fn an_interface_has_one_user() {
     other.claim(0).unwrap();
 }
 
+#[test]
+#[ignore = "needs the rig"]
+fn a_device_that_was_left_unconfigured_is_configured() {
+    let device = Usb::plug("CONFIGURE");
+    let directory = entries("/sys/bus/usb/devices")
+        .find(|device| attribute(device, "serial").as_deref() == Some("CONFIGURE"))
+        .unwrap();
+    // What is left of a device that fails while the kernel configures it.
+    fs::write(directory.join("bConfigurationValue"), "0").unwrap();
+    assert_eq!(attribute(&directory, "bConfigurationValue").as_deref(), Some(""));
+    let port = device.open();
+    port.write(OUT, b"there", LONG).unwrap();
+    assert_eq!(port.read(IN, 512, LONG).unwrap(), b"there");
+    assert_eq!(attribute(&directory, "bConfigurationValue").as_deref(), Some("1"));
+}
+
 fn hid_device(serial: &str) -> (Gadget<HidLoop>, Plugged, PathBuf) {
     let gadget = Gadget::new(HidLoop::named(serial)).unwrap();
     let plugged = vhci::attach(&gadget).unwrap();

@@ -30,6 +30,8 @@ use translate::{control_type, describe, recipient};
 const HALT_LIMIT: Duration = Duration::from_secs(1);
 /// For a hub that resets a device: debouncing, reset and enumeration take about half a second.
 const RESET_LIMIT: Duration = Duration::from_secs(3);
+/// For a device to take its configuration.
+const CONFIGURE_LIMIT: Duration = Duration::from_secs(1);
 /// A transfer that is called off comes back within a frame; a wedged host controller may keep it.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 /// From a transfer that failed on the wire to the hub's word that the device is gone.
@@ -89,6 +91,9 @@ impl UsbDevicePort {
             doing: format!("opening {name}"),
         })?;
         let device = Device::from_fd(node).wait().map_err(error)?;
+        if device.active_configuration().is_err() {
+            configure(&device);
+        }
         let interfaces = describe(&device).map_err(error)?;
         Ok(Self(Arc::new(Shared {
             name: name.to_owned(),
@@ -100,6 +105,14 @@ impl UsbDevicePort {
             lanes: Mutex::default(),
         })))
     }
+}
+
+/// Gives a device its first configuration. The kernel does so when it is plugged in, and does not try again where the
+/// device failed in that moment: it would stay unusable until somebody pulls it. Whether it worked shows in what follows.
+fn configure(device: &Device) {
+    let Some(value) = device.configurations().next().map(|first| first.configuration_value()) else { return };
+    let device = device.clone();
+    let _ = within(CONFIGURE_LIMIT, move || device.set_configuration(value).wait());
 }
 
 impl Shared {
