@@ -62,16 +62,27 @@ impl Hardware {
 
     /// Has the kernel drop a device and take it up again, as an administrator may: without a plug being pulled.
     pub(crate) fn reset(&self, name: &str) {
-        let all = done(&json!({"op": "list"}))["hardware"].as_array().cloned().unwrap_or_default();
-        let place = all.iter().find(|one| one["name"] == name).and_then(|one| one["place"].as_str());
-        let port = place
-            .and_then(|place| place.strip_prefix("vhci port "))
-            .and_then(|port| port.parse::<u32>().ok());
         // It may be unplugged, or be gone before we write.
-        let Some(port) = port else { return };
-        let switch = format!("/sys/bus/usb/devices/1-{}/authorized", port + 1);
-        let _ = fs::write(&switch, "0");
-        let _ = fs::write(&switch, "1");
+        let Some(device) = self.in_sysfs(name) else { return };
+        let _ = fs::write(device.join("authorized"), "0");
+        let _ = fs::write(device.join("authorized"), "1");
+    }
+
+    /// Whether the kernel has given up on a device that is plugged in: it could not configure one that was faulty just then,
+    /// and does not try again.
+    pub(crate) fn is_given_up(&self, name: &str) -> bool {
+        let value = self
+            .in_sysfs(name)
+            .and_then(|device| fs::read_to_string(device.join("bConfigurationValue")).ok());
+        value.is_some_and(|value| value.trim().is_empty())
+    }
+
+    /// What the kernel has for a device that is plugged in.
+    fn in_sysfs(&self, name: &str) -> Option<PathBuf> {
+        let all = done(&json!({"op": "list"}))["hardware"].as_array().cloned().unwrap_or_default();
+        let place = all.iter().find(|one| one["name"] == name)?["place"].as_str()?.to_owned();
+        let port: u32 = place.strip_prefix("vhci port ")?.parse().ok()?;
+        Some(Path::new("/sys/bus/usb/devices").join(format!("1-{}", port + 1)))
     }
 }
 

@@ -130,6 +130,9 @@ fn put_right(hardware: &Hardware, names: &[String]) -> Vec<f64> {
     for name in names {
         hardware.order("hw-fault", name, &json!({"fault": "none"}));
         hardware.order("replug", name, &json!({}));
+        if hardware.is_given_up(name) {
+            hardware.order("power-cycle", name, &json!({}));
+        }
     }
     buses::all_ready().iter().filter_map(|line| line["ready_after_ms"].as_f64()).collect()
 }
