@@ -94,7 +94,8 @@ pub(crate) fn run() {
 /// Waits until every device is ready, or busy with a client, and nothing else is there.
 pub(super) fn all_ready() -> Vec<Value> {
     let ready = |lines: &Vec<Value>| {
-        lines.len() == DEVICES.len() && lines.iter().all(|line| line["status"] == "Ready")
+        lines.len() == DEVICES.len()
+            && lines.iter().all(|line| line["status"] == "Ready" || line["capturing"] == true)
     };
     let found = wait::until(host::PATIENCE, || Some(host::devices()).filter(ready));
     found.unwrap_or_else(|| panic!("not all are ready: {:#}\n{}", json!(host::devices()), host::log_end()))
