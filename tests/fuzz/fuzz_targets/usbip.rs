@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use biosim_usbip::{Control, Descriptors, Engine, HEADER, Identity, LocalPort, Reply, Speed, UsbDevice, interfaces};
+use biosim_usbip::{
+    Control, Descriptors, Engine, HEADER, Identity, LocalPort, Reply, Speed, UsbDevice, interfaces,
+};
 use biotrust_driver_api::{Endpoint, EndpointKind, Interface, Recipient, RequestKind, Setup, UsbPort};
 use libfuzzer_sys::fuzz_target;
 
@@ -57,7 +59,8 @@ fn device(bytes: &[u8]) {
     let (began, threads) = (Instant::now(), threads());
     if let Ok(port) = LocalPort::over(host, 1) {
         let soon = Duration::from_millis(100);
-        let ask = Setup { kind: RequestKind::Vendor, recipient: Recipient::Device, request: 1, value: 0, index: 0 };
+        let ask =
+            Setup { kind: RequestKind::Vendor, recipient: Recipient::Device, request: 1, value: 0, index: 0 };
         let _ = port.control_in(ask, &mut [0; 8], soon);
         let known: Vec<_> = port.interfaces().iter().map(|one| (one.number, one.endpoints.clone())).collect();
         for (number, endpoints) in known.into_iter().take(4) {
@@ -129,7 +132,9 @@ impl UsbDevice for Echo {
 
     fn control(&mut self, request: Control<'_>, _: Instant) -> Reply {
         match request {
-            Control::In { setup, .. } if setup.request & 1 == 0 => Reply::Data(vec![0; usize::from(setup.value)]),
+            Control::In { setup, .. } if setup.request & 1 == 0 => {
+                Reply::Data(vec![0; usize::from(setup.value)])
+            }
             Control::In { .. } => Reply::Nak,
             Control::Out { .. } => Reply::Ack,
         }
