@@ -260,6 +260,13 @@ impl Writer {
     }
 }
 
+/// A text of a driver without what steers a terminal, ends a line or turns it around.
+pub(crate) fn printable(text: &str) -> String {
+    let is_printable =
+        |c: &char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(is_printable).collect()
+}
+
 /// Reads a body.
 struct Reader<'b> {
     frame: &'static str,
@@ -298,9 +305,7 @@ impl<'b> Reader<'b> {
         self.rest = rest;
         let text = std::str::from_utf8(text).map_err(|_| self.wrong("a text that is not UTF-8"))?;
         // It ends up on screens, in logs and in file names.
-        let printable =
-            |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        Ok(text.chars().filter(|c| printable(*c)).collect())
+        Ok(printable(text))
     }
 
     /// A name or number that something is known by.

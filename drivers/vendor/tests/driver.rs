@@ -386,7 +386,7 @@ fn a_driver_in_rust_serves_captures_and_refuses_strangers() {
     let late = later.join().unwrap().elapsed();
     assert_eq!(error.kind, DeviceErrorKind::Cancelled);
     assert!(late < Duration::from_secs(2), "{late:?}");
-    assert!(capture(&opened, Duration::from_millis(300)).is_ok(), "it goes on after that");
+    assert!(capture(&opened, Duration::from_secs(3)).is_ok(), "it goes on after that");
 
     let mut stranger = found.clone();
     stranger.quirks.settings.insert("device".into(), biotrust_driver_api::Value::Text("B".into()));

@@ -7,13 +7,16 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::wire::printable;
 use biotrust_driver_api::Cancel;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Longest line of standard error that is passed on, in bytes; more of it is dropped.
 const LINE: u64 = 512;
+/// Lines that are passed on within a second; a driver must not fill the log.
+const LINES: u32 = 20;
 /// A driver that is told to end has this long before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -144,18 +147,52 @@ impl Drop for Process {
 fn relay(stderr: impl Read, say: impl Fn(String)) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
+    let mut quota = Quota::new(Instant::now());
     loop {
         line.clear();
         match (&mut reader).take(LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                let text: String = text.chars().filter(|c| !c.is_control()).collect();
-                if !text.is_empty() {
+                let text = printable(&text);
+                if !text.is_empty()
+                    && let Some(dropped) = quota.spend(Instant::now())
+                {
+                    if dropped > 0 {
+                        say(format!("({dropped} more lines within a second were dropped)"));
+                    }
                     say(text);
                 }
             }
         }
+    }
+}
+
+/// How many lines a driver may still say within this second.
+struct Quota {
+    since: Instant,
+    said: u32,
+    dropped: u32,
+}
+
+impl Quota {
+    fn new(now: Instant) -> Self {
+        Self { since: now, said: 0, dropped: 0 }
+    }
+
+    /// Whether a line may be passed on; with how many were dropped before it.
+    fn spend(&mut self, now: Instant) -> Option<u32> {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            let dropped = self.dropped;
+            *self = Self { since: now, said: 1, dropped: 0 };
+            return Some(dropped);
+        }
+        if self.said < LINES {
+            self.said += 1;
+            return Some(0);
+        }
+        self.dropped = self.dropped.saturating_add(1);
+        None
     }
 }
 
@@ -173,6 +210,16 @@ fn ids_of(name: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_driver_that_floods_the_log_is_cut_and_the_cut_is_told() {
+        let start = Instant::now();
+        let mut quota = Quota::new(start);
+        let passed = (0..100).filter(|_| quota.spend(start) == Some(0)).count();
+        assert_eq!(passed, LINES as usize);
+        assert_eq!(quota.spend(start + Duration::from_secs(1)), Some(80));
+        assert_eq!(quota.spend(start + Duration::from_secs(1)), Some(0));
+    }
 
     #[test]
     fn users_are_found_by_name() {
