@@ -68,13 +68,9 @@ impl Hardware {
         let _ = fs::write(device.join("authorized"), "1");
     }
 
-    /// Whether the kernel has given up on a device that is plugged in: it could not configure one that was faulty just then,
-    /// and does not try again.
-    pub(crate) fn is_given_up(&self, name: &str) -> bool {
-        let value = self
-            .in_sysfs(name)
-            .and_then(|device| fs::read_to_string(device.join("bConfigurationValue")).ok());
-        value.is_some_and(|value| value.trim().is_empty())
+    /// Lays a finger on all readers, or lifts it.
+    pub(crate) fn finger(&self, present: bool) {
+        done(&json!({"op": "finger", "present": present}));
     }
 
     /// What the kernel has for a device that is plugged in.

@@ -125,16 +125,19 @@ fn one(hardware: &Hardware, names: &[String], dice: &mut Dice) -> &'static str {
     }
 }
 
-/// Ends all faults, plugs everything in, and waits until it is ready; answers how long each took from its plug.
+/// Ends all faults, does what a person does then (lifts the finger, plugs everything anew), and waits until all is ready;
+/// answers how long each took from its plug.
+///
+/// Anew, because a device that was faulty while the kernel looked at it may have been given up by the kernel.
 fn put_right(hardware: &Hardware, names: &[String]) -> Vec<f64> {
+    hardware.finger(false);
     for name in names {
         hardware.order("hw-fault", name, &json!({"fault": "none"}));
-        hardware.order("replug", name, &json!({}));
-        if hardware.is_given_up(name) {
-            hardware.order("power-cycle", name, &json!({}));
-        }
+        hardware.order("power-cycle", name, &json!({}));
     }
-    buses::all_ready().iter().filter_map(|line| line["ready_after_ms"].as_f64()).collect()
+    let lines = buses::all_ready();
+    hardware.finger(true);
+    lines.iter().filter_map(|line| line["ready_after_ms"].as_f64()).collect()
 }
 
 /// Captures from one device after the other until the end, and counts the answers by their code.
