@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_built_this_workspace_and_what_its_tests_need_is_found() {
-        for need in NEEDS {
+        for need in NEEDS.iter().filter(|need| need.tasks.contains(&Task::Test)) {
             assert!((need.present)(), "{}", need.what);
         }
     }
