@@ -86,6 +86,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
             threads.spawn(work);
         }
     });
+    let _ = std::fs::remove_file(&parts.initramfs);
     let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (count, took) = (request.plans.len(), span(start.elapsed()));
     if failures.is_empty() {
