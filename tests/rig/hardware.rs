@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use biotrust_tests::{instance, wait};
 use rustix::process::Signal;
@@ -13,6 +14,10 @@ use crate::{guest, host};
 const PLACE: &str = "/run/hardware";
 /// Of the kernel, for everything that is plugged in.
 const MODULES: [&str; 5] = ["vhci-hcd", "usbhid", "hid-generic", "cdc-acm", "ftdi_sio"];
+
+/// How long the kernel may take over a plug, and how often one is tried.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(15);
+const PLUGS: u32 = 3;
 
 /// Plugged devices. Dropping this unplugs them.
 pub(crate) struct Hardware(Child);
@@ -66,6 +71,41 @@ impl Hardware {
         let Some(device) = self.in_sysfs(name) else { return };
         let _ = fs::write(device.join("authorized"), "0");
         let _ = fs::write(device.join("authorized"), "1");
+    }
+
+    /// Pulls a device and plugs it in, again if the kernel does not take it up: a hub that has just seen many plugs, or a
+    /// device that was faulty while it was looked at, is given up by the kernel, and no program can change that. Answers how
+    /// many more plugs it took.
+    pub(crate) fn plug_anew(&self, name: &str) -> u32 {
+        for more in 0..PLUGS {
+            self.order("power-cycle", name, &json!({}));
+            if wait::until(TAKEN_UP_WITHIN, || self.is_taken_up(name).then_some(())).is_some() {
+                return more;
+            }
+        }
+        panic!("the kernel does not take {name} up: {}", done(&json!({"op": "list"})));
+    }
+
+    /// Whether the kernel has configured a device and bound its drivers to it, where it has some.
+    fn is_taken_up(&self, name: &str) -> bool {
+        let Some(device) = self.in_sysfs(name) else { return false };
+        let configured = fs::read_to_string(device.join("bConfigurationValue"))
+            .is_ok_and(|value| !value.trim().is_empty());
+        let interface = format!("{}:1.0", device.file_name().unwrap_or_default().to_string_lossy());
+        let interface = device.join(interface);
+        let class = fs::read_to_string(interface.join("bInterfaceClass")).unwrap_or_default();
+        let node = |start: &str| {
+            let entries = fs::read_dir(&interface).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(start))
+        };
+        configured
+            && match (name, class.trim()) {
+                (_, "") => false,
+                // An HID device is named by its bus, 3 for USB.
+                (_, "03") => node("0003:"),
+                ("module", _) => node("ttyUSB"),
+                _ => true,
+            }
     }
 
     /// Lays a finger on all readers, or lifts it.

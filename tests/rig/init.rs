@@ -76,6 +76,9 @@ pub(crate) fn report() -> ExitCode {
             70
         }
     };
+    if let Ok(said) = Command::new("dmesg").output() {
+        let _ = fs::write(guest::share().join("kernel.log"), said.stdout);
+    }
     let _ = fs::write(guest::share().join("status"), format!("{status}\n"));
     rustix::fs::sync();
     let _ = rustix::system::reboot(RebootCommand::PowerOff);

@@ -127,13 +127,14 @@ fn one(hardware: &Hardware, names: &[String], dice: &mut Dice) -> &'static str {
 
 /// Ends all faults, does what a person does then (lifts the finger, plugs everything anew), and waits until all is ready;
 /// answers how long each took from its plug.
-///
-/// Anew, because a device that was faulty while the kernel looked at it may have been given up by the kernel.
 fn put_right(hardware: &Hardware, names: &[String]) -> Vec<f64> {
     hardware.finger(false);
     for name in names {
         hardware.order("hw-fault", name, &json!({"fault": "none"}));
-        hardware.order("power-cycle", name, &json!({}));
+        let more = hardware.plug_anew(name);
+        if more > 0 {
+            shown(format_args!("{name} was plugged {more} times more before the kernel took it up"));
+        }
     }
     let lines = buses::all_ready();
     hardware.finger(true);
