@@ -21,7 +21,7 @@ pub(super) fn write(kernel: &Kernel, script: &str, to: &Path) -> Result<(), Fail
         std::fs::read(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))
     };
     let mut archive = Archive::default();
-    for directory in ["bin", "dev", "proc", "sys", "modules", "host", "layer", "root"] {
+    for directory in ["bin", "dev", "proc", "sys", "modules", "host", "layer", "newroot"] {
         archive.add(directory, DIRECTORY, &[]);
     }
     archive.add("bin/busybox", PROGRAM, &read(Path::new(BUSYBOX))?);
