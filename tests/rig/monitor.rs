@@ -6,15 +6,21 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 
 const LINE: &str = "/dev/ttyS2";
 /// The bus of the controller that `cargo xtask rig` gives this guest.
 const BUS: &str = "usb.0";
+/// A byte that is in no JSON: the monitor forgets what it has heard before it.
+const FORGET: &[u8] = &[0xFF];
+/// Seconds of silence before the monitor is given up; an emulated machine is slow.
+const PATIENCE: u32 = 30;
 
 pub(crate) struct Monitor {
     line: BufReader<File>,
+    /// Of a line that is not whole yet.
+    said: String,
     orders: u64,
 }
 
@@ -24,22 +30,24 @@ impl Monitor {
             File::options().read(true).write(true).open(LINE).unwrap_or_else(|e| panic!("{LINE}: {e}"));
         let mut raw = tcgetattr(&line).expect("a terminal");
         raw.make_raw();
+        // A read that nothing comes to ends after a second: a monitor that is silent must not stop the guest.
+        raw.special_codes[SpecialCodeIndex::VMIN] = 0;
+        raw.special_codes[SpecialCodeIndex::VTIME] = 10;
         tcsetattr(&line, OptionalActions::Flush, &raw).expect("a terminal");
-        let mut monitor = Self { line: BufReader::new(line), orders: 0 };
+        let mut monitor = Self { line: BufReader::new(line), said: String::new(), orders: 0 };
         // A terminal echoes what has come until it is told not to, and so the monitor may hear a part of its own greeting
-        // before our first words, and complain of both.
+        // before our first words: it complains of both, or takes ours for the rest of that and says nothing.
         let first = json!({"execute": "qmp_capabilities", "id": 0});
-        monitor.send(&first);
-        loop {
-            let answer = monitor.receive();
-            if answer["id"] == 0 {
-                break;
-            }
-            if answer.get("error").is_some() {
-                monitor.send(&first);
+        for _ in 0..PATIENCE {
+            monitor.line.get_mut().write_all(FORGET).expect("the monitor listens");
+            monitor.send(&first);
+            while let Some(answer) = monitor.receive() {
+                if answer["id"] == 0 && answer.get("error").is_none() {
+                    return monitor;
+                }
             }
         }
-        monitor
+        panic!("the monitor does not answer, although it was asked {PATIENCE} times");
     }
 
     /// The other end of a line, where nobody is.
@@ -65,26 +73,33 @@ impl Monitor {
         self.orders += 1;
         order["id"] = json!(self.orders);
         self.send(&order);
-        loop {
-            let answer = self.receive();
-            if answer["id"] == order["id"] {
-                assert!(answer.get("error").is_none(), "{order}: {answer}");
-                return;
+        for _ in 0..PATIENCE {
+            while let Some(answer) = self.receive() {
+                if answer["id"] == order["id"] {
+                    assert!(answer.get("error").is_none(), "{order}: {answer}");
+                    return;
+                }
             }
         }
+        panic!("the monitor does not answer within {PATIENCE} s: {order}");
     }
 
     fn send(&mut self, order: &Value) {
         writeln!(self.line.get_mut(), "{order}").expect("the monitor listens");
     }
 
-    /// The next thing that can be understood.
-    fn receive(&mut self) -> Value {
+    /// The next thing that can be understood; `None` when nothing came for a second.
+    fn receive(&mut self) -> Option<Value> {
         loop {
-            let mut said = String::new();
-            self.line.read_line(&mut said).expect("the monitor answers");
-            if let Ok(value) = serde_json::from_str(said.trim()) {
-                return value;
+            // Half a line is kept for the next call.
+            if self.line.read_line(&mut self.said).expect("the monitor answers") == 0 {
+                return None;
+            }
+            if !self.said.ends_with('\n') {
+                continue;
+            }
+            if let Ok(value) = serde_json::from_str(std::mem::take(&mut self.said).trim()) {
+                return Some(value);
             }
         }
     }
